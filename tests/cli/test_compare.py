@@ -1,18 +1,20 @@
 """`qengine compare`: exit status, JSON, pages, learned targets, and errors in one line."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 
 import qengine
 from qengine import cli
+from qengine.cli.output import compare as record
 
 KEYS = {
     "reference", "dump", "equal", "first", "cause", "explained", "explained_completely", "broken", "sentence",
     "operator", "equally_good", "decided_by", "same_for_every_input", "by_hand", "also_explains", "targets",
-    "inherited", "own", "sample", "samples", "missing", "unread", "unmatched", "notes", "tried", "tensors", "learned",
-    "written",
+    "inherited", "own", "sample", "samples", "missing", "unread", "unmatched", "notes", "tried",
+    "tensors", "learned", "written",
 }  # fmt: skip
 
 
@@ -52,6 +54,7 @@ def test_json(dumps, capsys):
     assert run("digits", dumps / "wrong.npz", "--qformat", "Q4.3", "--json") == 1
     found = json.loads(capsys.readouterr().out)
     assert found.keys() == KEYS
+    assert not [key for key in KEYS if not re.search(rf"^(\w+, )*{key}\b", record.__doc__, re.MULTILINE)]
     assert found["cause"] == "rounding:floor"
     assert found["explained"] == 1.0
     run("digits", dumps / "wrong.npz", "--qformat", "Q4.3", "--json", "--only-own-errors")

@@ -73,6 +73,41 @@ def test_the_page_lists_every_bundled_target():
     assert found == [(one.name, one.status, one.description) for one in map(Target.named, names())]
 
 
+def summary(name):
+    """Return the roundings, the register and the bias of a target, as docs/targets.md has them."""
+    rules = Target.named(name).rules
+
+    def rounding(kind, operator):
+        return str(rules.modes(kind, "", operator).rounding)
+
+    linear = [("linear", "Conv"), ("depthwise", "Conv"), ("dense", "Gemm")]
+    mean = rounding("mean", "AveragePool") + f", {rules.mean.method}" * (rules.mean.method != "exact")
+    add = rounding("add", "Add") + ", aligned" * rules.aligns_add
+    register, bias = rules.accumulator, rules.bias
+    sums = "all" if register.bits is None else f"{register.bits}, {register.overflow}s"
+    word = (
+        f"{bias.bits}"
+        + f", {bias.fraction_bits}" * (bias.fraction_bits != "sums")
+        + f", shift {bias.shift}" * (bias.shift > 0)
+    )
+    return [
+        name,
+        *(rounding(*one) for one in linear),
+        add,
+        rounding("mul", "Mul"),
+        mean,
+        str(rules.overflow),
+        sums,
+        word,
+    ]
+
+
+def test_the_page_says_how_each_target_rounds():
+    found = [line.strip("| ").split(" | ") for line in PAGE.read_text().splitlines() if line.count(" | ") == 9]
+    assert found[0][0] == "target"
+    assert found[1:] == [summary(name) for name in names()]
+
+
 @pytest.mark.parametrize(
     ("keys", "default"),
     [(schema.RULES, Rules()), (schema.CONSTRAINTS, Constraints())] + [(schema.PARTS[n], k()) for n, k in PARTS.items()],
@@ -87,3 +122,5 @@ if __name__ == "__main__":
         print("| `{}` | {} | {} |  |".format(*row))  # noqa: T201 - for an author
     for one in map(Target.named, names()):
         print(f"| `{one.name}` | {one.status} | {one.description} |")  # noqa: T201
+    for name in names():
+        print("| " + " | ".join(summary(name)) + " |")  # noqa: T201

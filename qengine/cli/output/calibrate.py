@@ -8,6 +8,7 @@ samples, runs       number of samples, and number of runs
 digest              hash of the data; null without data
 bits, weight_bits, activation_bits, method, percentile, headroom, per_channel, unsigned, tie_joins, output_bits
                     options of the choice of formats; percentile is null with other methods
+target              the device whose constraints the formats keep; null without one
 formats             {tensor: format, or a list of formats, one per channel}: a formats file
 tensors             [{name, kind, elements, least, most, nonfinite, format, sqnr_db, best, cost_db, shares}], in the
                     model's order; see `qengine.quantization.calibration.TensorRange`

@@ -1,16 +1,37 @@
 """Output of `qengine compare`: the answer in words with a table, one JSON object, or a page with heat maps.
 
-Every key is always present; those of the comparison itself are in `qengine.deploy.compare.result`.
+Every key is always present. Lists are empty, and numbers 0, where there is nothing to tell.
 
-==============  ====================================================================================================
-reference       the pack or the model as typed
-dump            the dump as typed
-learned         the target of --learn, which kinds of operators it explains and what is open; null without --learn
-written         paths of written files
-==============  ====================================================================================================
+======================  ============================================================================================
+reference, dump         the pack or the model, and the dump, as typed
+equal, sentence         whether all codes are equal; the answer in words
+first                   {tensor, operator, element, expected, found} of the first error of its own; null without one
+cause                   name of the hypothesis that explains it, such as "rounding:floor"; null without one
+explained               share of the wrong codes that it gives
+explained_completely    whether it gives all codes, and no other hypothesis does
+broken                  number of right codes that it would change
+operator                operator that has the fault
+equally_good            hypotheses that give the same codes
+decided_by              {hypothesis: a sum or an input for which it would differ}
+same_for_every_input    those of them for which no such input was found
+by_hand                 one element worked out
+also_explains, targets  own errors of other operators that it explains too; targets that compute these codes
+own, inherited          tensors with errors of their own, and with inherited errors only
+sample, samples         name of the sample that the dump is of; number of samples that were compared
+missing, unmatched      tensors that the dump lacks; names in it that the model does not have
+unread                  tensors whose numbers in the dump cannot be theirs; notes say why
+tensors                 [{name, operator, format, codes, differing, own, largest, differences, read, matched_by}]
+tried                   number of hypotheses that were tried
+notes                   lines of text
+learned                 the target of --learn, which kinds of operators it explains and what is open; null without it
+written                 paths of written files
+======================  ============================================================================================
+
+Of two dumps the object is {equal, sentence, first, only_first, only_second, tensors}, where a tensor is {name,
+elements, differing, largest, first, values, differences, read}.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rich.table import Table
@@ -18,7 +39,7 @@ from rich.text import Text
 
 from qengine.atomic_files import replacing
 from qengine.cli.jsontext import as_object
-from qengine.cli.output.console import open_table, rendered
+from qengine.cli.output.console import Name, add_names, open_table, rendered
 from qengine.deploy.compare import Comparison
 from qengine.deploy.compare.html import page
 from qengine.deploy.compare.learn import Learned
@@ -26,6 +47,7 @@ from qengine.deploy.compare.two_dumps import DumpsComparison
 from qengine.errors import printable
 
 _MOST_LISTED = 60
+_MOST_DIFFERENCES = 3
 
 
 def as_json(
@@ -56,10 +78,11 @@ def as_tables(
 ) -> str:
     """Return the answer and a table of tensors, in colour if standard output is a terminal."""
     table = open_table()
-    for column in ("tensor", "operator", "format", "codes", "differ", "own", "largest", "differences"):
+    shown = [one for one in result.tensors if one.own or not only_own]
+    add_names(table, "tensor", (one.name for one in shown))
+    for column in ("operator", "format", "codes", "differ", "own", "largest", "differences"):
         is_number = column in ("codes", "differ", "own", "largest")
         table.add_column(column, justify="right" if is_number else "left", no_wrap=is_number, overflow="fold")
-    shown = [one for one in result.tensors if one.own or not only_own]
     _add_rows(table, result, shown)
     sample = f", sample {result.sample}" if result.sample and result.samples == 1 else ""
     return rendered(f"{dump} against {reference}{sample}", table, _lines(result, learned, written))
@@ -72,9 +95,16 @@ def _add_rows(table: Table, result: Comparison, shown: Sequence[object]) -> None
         rows = [one for one in rows if one in wrong][:_MOST_LISTED]
     for one in rows:
         style = "red" if one.own else "yellow" if one.differing else ""
-        spread = ", ".join(f"{k:+d}: {n:,}" for k, n in one.differences.items())
-        cells = (one.name, one.operator, one.format, f"{one.codes:,}", f"{one.differing:,}", f"{one.own:,}")
-        table.add_row(*(Text(printable(cell), style=style) for cell in (*cells, f"{one.largest:,}", spread)))
+        cells = (one.operator, one.format, f"{one.codes:,}", f"{one.differing:,}", f"{one.own:,}", f"{one.largest:,}")
+        texts = (Text(printable(cell), style=style) for cell in (*cells, _spread(one.differences)))
+        table.add_row(Name(one.name, style), *texts)
+
+
+def _spread(differences: Mapping[int, int]) -> str:
+    """Return the most frequent differences, in their order."""
+    most = sorted(differences, key=lambda k: -differences[k])[:_MOST_DIFFERENCES]
+    shown = [f"{k:+d}: {differences[k]:,}" for k in differences if k in most]
+    return ", ".join(shown) + (", ..." if len(differences) > len(shown) else "")
 
 
 def _lines(result: Comparison, learned: Learned | None, written: Sequence[str]) -> Iterator[Text]:
@@ -101,7 +131,7 @@ def _lines(result: Comparison, learned: Learned | None, written: Sequence[str]) 
         for note in learned.target.notes:
             yield Text(printable(f"note: {note}"), style="dim")
     for path in written:
-        yield Text(printable(f"written: {path}"), style="dim")
+        yield Text(printable(f"wrote {path}"))
 
 
 def _learned(learned: Learned) -> str:
@@ -122,13 +152,14 @@ def dumps_as_json(result: DumpsComparison) -> str:
 def dumps_as_tables(result: DumpsComparison) -> str:
     """Return the comparison of two dumps as a table."""
     table = open_table()
-    for column in ("tensor", "elements", "differ", "largest", "differences"):
+    add_names(table, "tensor", (one.name for one in result.tensors))
+    for column in ("elements", "differ", "largest", "differences"):
         is_number = column in ("elements", "differ", "largest")
         table.add_column(column, justify="right" if is_number else "left", no_wrap=is_number, overflow="fold")
     for one in result.tensors:
-        spread = ", ".join(f"{k:+d}: {n:,}" for k, n in one.differences.items())
-        cells = (one.name, f"{one.elements:,}", f"{one.differing:,}", f"{one.largest:g}", spread)
-        table.add_row(*(Text(printable(cell), style="red" if one.differing else "") for cell in cells))
+        style = "red" if one.differing else ""
+        cells = (f"{one.elements:,}", f"{one.differing:,}", f"{one.largest:g}", _spread(one.differences))
+        table.add_row(Name(one.name, style), *(Text(printable(cell), style=style) for cell in cells))
     lines = [Text(printable(result.sentence), style="bold green" if result.equal else "bold red")]
     for which, names in (("first", result.only_first), ("second", result.only_second)):
         if names:

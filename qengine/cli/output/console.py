@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
@@ -18,6 +18,7 @@ from qengine.metrics.declaration import Metric, Unit
 
 _MIN_WIDTH, _PIPE_WIDTH = 80, 200
 _MIN_FOLDED = 8  # narrowest column of names that are folded
+_MIN_NAME = 24  # narrowest column of names that are shortened
 
 
 @contextmanager
@@ -83,6 +84,33 @@ def _min_width(console: Console, table: Table) -> int:
 def open_table() -> Table:
     """Return a table without lines and without columns."""
     return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+
+
+class Name:
+    """A name in a table, which is shortened from the middle where the column is narrower."""
+
+    def __init__(self, name: str, style: str = "") -> None:
+        self.name, self.style = printable(name), style
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(min(len(self.name), _MIN_NAME), len(self.name))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Text(shortened(self.name, options.max_width), style=self.style, no_wrap=True)
+
+
+def add_names(table: Table, heading: str, names: Iterable[str]) -> None:
+    """Add a column for cells that are a `Name`, with room for them."""
+    longest = max(map(len, names), default=0)
+    table.add_column(heading, min_width=max(len(heading), min(longest, _MIN_NAME)))
+
+
+def shortened(text: str, length: int) -> str:
+    """Return a text of at most some characters, the middle left out: its beginning and its end tell names apart."""
+    if len(text) <= length:
+        return text
+    end = (length - 2) // 2
+    return f"{text[: length - 2 - end]}..{text[len(text) - end :]}"
 
 
 def counted_samples(n: int) -> str:

@@ -14,7 +14,7 @@ notes           lines of text
 ==============  ====================================================================================================
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.console import Group
@@ -22,12 +22,13 @@ from rich.table import Table
 from rich.text import Text
 
 from qengine.cli.jsontext import as_object
-from qengine.cli.output.console import open_table, rendered
+from qengine.cli.output.console import Name, add_names, open_table, rendered
 from qengine.deploy.vectors import Pack
 from qengine.deploy.vectors.coverage import RAILS, TIES
 from qengine.errors import printable
 
-_MOST_LISTED = 8
+_MOST_LISTED = 8  # faults that are not detected
+_MOST_NAMED = 3  # operators with one proof
 
 
 def as_json(model: str, pack: Pack, notes: tuple[str, ...]) -> str:
@@ -62,32 +63,44 @@ def as_tables(model: str, pack: Pack, notes: tuple[str, ...]) -> str:
     edges = sum(one["kind"] == "edge" for one in samples)
     own = sum(len(one.get("vectors", ())) for one in pack.manifest["operators"])
     title = f"{model}: {len(samples) - edges} samples, {edges} edge vectors, {own} vectors of single operators"
-    return rendered(title, Group(_coverage(pack), Text(), _scores(pack)), _summary(pack, notes))
+    summed = [one for one in pack.manifest["operators"] if one.get("accumulator") is not None]
+    tables = (_coverage(summed), _sums(summed)) if summed else ()
+    parts = [part for table in (*tables, _scores(pack)) for part in (table, Text())]
+    return rendered(title, Group(*parts[:-1]), _summary(pack, notes))
 
 
-def _coverage(pack: Pack) -> Table:
+def _coverage(operators: Sequence[dict[str, Any]]) -> Table:
+    """Return how often ties and numbers beyond the word occur."""
     table = open_table()
-    table.add_column("operator", overflow="fold", min_width=8)
-    for heading in ("ties\ndata", "\n+ edges", "\nalone", "rails\ndata", "\n+ edges", "\nalone", "largest sum\ndata"):
+    add_names(table, "operator", (one["name"] for one in operators))
+    for heading in ("ties\ndata", "\n+ edges", "\nalone", "rails\ndata", "\n+ edges", "\nalone"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("\n+ edges", justify="right", no_wrap=True)
-    table.add_column("\nalone", justify="right", no_wrap=True)
-    table.add_column("bits", justify="right", no_wrap=True)
     table.add_column("not reached", overflow="fold", min_width=8)
-    for one in pack.manifest["operators"]:
-        if one.get("accumulator") is None:
-            continue
-        shown = [one["coverage"][name] for name in ("data", "with_edges", "operator_vectors")]
-        bits = one["accumulator"]["bits"]
+    for one in operators:
+        shown = _counts(one)
         table.add_row(
-            Text(one["name"]),
+            Name(one["name"]),
             *(f"{_sum(c, 'tie '):,}" for c in shown),
             *(f"{_sum(c, 'high rail') + _sum(c, 'low rail'):,}" for c in shown),
-            *(_largest(c) for c in shown),
-            "-" if bits is None else str(bits),
             Text(", ".join(one["not_reached"]) or "-"),
         )
     return table
+
+
+def _sums(operators: Sequence[dict[str, Any]]) -> Table:
+    """Return the largest sums, and the bits that hold all sums."""
+    table = open_table()
+    add_names(table, "operator", (one["name"] for one in operators))
+    for heading in ("largest sum\ndata", "\n+ edges", "\nalone", "bits of\nall sums"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for one in operators:
+        bits = one["accumulator"]["bits"]
+        table.add_row(Name(one["name"]), *map(_largest, _counts(one)), "-" if bits is None else str(bits))
+    return table
+
+
+def _counts(operator: dict[str, Any]) -> list[dict[str, int]]:
+    return [operator["coverage"][name] for name in ("data", "with_edges", "operator_vectors")]
 
 
 def _sum(coverage: dict[str, int], beginning: str) -> int:
@@ -102,7 +115,7 @@ def _largest(coverage: dict[str, int]) -> str:
 
 def _scores(pack: Pack) -> Table:
     table = open_table()
-    table.add_column("operator", overflow="fold", min_width=8)
+    add_names(table, "operator", pack.score["operators"])
     for heading in ("faults", "data", "+ edges", "+ alone"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("not detected", overflow="fold", min_width=8)
@@ -110,7 +123,7 @@ def _scores(pack: Pack) -> Table:
         missed = list(one.get("not_detected", ()))
         listed = ", ".join(missed[:_MOST_LISTED]) + (f" and {n} more" if (n := len(missed) - _MOST_LISTED) > 0 else "")
         missing = Text(listed or ("" if name == "all" else "-"))
-        table.add_row(Text(name), str(one["faults"]), *_percents(one), missing)
+        table.add_row(Name(name), f"{one['faults']:,}", *_percents(one), missing)
     return table
 
 
@@ -125,13 +138,27 @@ def _summary(pack: Pack, notes: tuple[str, ...]) -> Iterator[Text]:
         f"mutation score: {with_own} of {pack.score['faults']:,} faults detected; {by_data} by data alone, "
         f"{with_edges} with edge vectors"
     )
-    why: dict[str, list[str]] = {}
-    for one in pack.manifest["operators"]:
-        for what, reason in (one.get("impossible") or {}).items():
-            if what in (*TIES, *RAILS):
-                why.setdefault(f"{what}: {reason}", []).append(one["name"])
-    for text, names in why.items():
-        yield Text(printable(f"impossible in {', '.join(names)}: {text}"), style="dim")
+    for names, reason, whats in _impossible(pack):
+        yield Text(printable(f"impossible in {_listed(names)}: {'; '.join(whats)}: {reason}"), style="dim")
     for note in (*notes, *pack.manifest["notes"]):
         yield Text(printable(f"note: {note}"), style="yellow")
     yield Text(printable(f"wrote {pack.folder}"))
+
+
+def _impossible(pack: Pack) -> Iterator[tuple[tuple[str, ...], str, list[str]]]:
+    """Yield operators, a proof, and what it shows not to occur in any of them."""
+    where: dict[tuple[str, str], list[str]] = {}
+    for one in pack.manifest["operators"]:
+        for what, reason in (one.get("impossible") or {}).items():
+            if what in (*TIES, *RAILS):
+                where.setdefault((what, reason), []).append(one["name"])
+    whats: dict[tuple[tuple[str, ...], str], list[str]] = {}
+    for (what, reason), names in where.items():
+        whats.setdefault((tuple(names), reason), []).append(what)
+    for (in_operators, reason), found in whats.items():
+        yield in_operators, reason, found
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_NAMED
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -20,10 +20,13 @@ _MOST_PLANES, _MOST_CELLS, _MOST_MAPS = 64, 256, 24
 _STYLE = """
 body{font:15px/1.45 system-ui,sans-serif;margin:2em auto;max-width:76em;padding:0 1em;color:#222}
 table{border-collapse:collapse}td,th{padding:.2em .8em;text-align:left;border-bottom:1px solid #ddd}
-td.n{text-align:right;font-variant-numeric:tabular-nums}.own{background:#fde2e0}.inherited{background:#fff4d6}
+td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}.own{background:#fde2e0}.inherited{background:#fff4d6}
 .answer{padding:1em;border-left:4px solid #b3261e;background:#faf5f5}.equal{border-color:#2e7d32;background:#f2f8f2}
 figure{display:inline-block;margin:.3em;font-size:12px;color:#555}img{image-rendering:pixelated;border:1px solid #ccc}
 """
+
+
+_NUMBERS = "".join(f"<th class='n'>{heading}" for heading in ("codes", "differ", "own", "largest"))
 
 
 def page(result: Comparison, title: str) -> str:
@@ -37,15 +40,17 @@ def _parts(result: Comparison, title: str) -> Iterator[str]:
     yield f"<p class='answer{' equal' if result.equal else ''}'>{escape(result.sentence)}</p>"
     for note in result.notes:
         yield f"<p>{escape(note)}</p>"
-    yield "<table><tr><th>tensor<th>operator<th>format<th>codes<th>differ<th>own<th>largest<th>differences</tr>"
+    yield f"<table><tr><th>tensor<th>operator<th>format{_NUMBERS}<th>differences</tr>"
     for one in result.tensors:
         yield _row(one)
     yield "</table>"
+    if result.maps:
+        yield "<p>Blue is less than expected, red is more; white is equal. A cell is one element.</p>"
     for one in [t for t in result.tensors if t.name in result.maps][:_MOST_MAPS]:
         kind = "its own errors" if one.own else "inherited errors"
         yield f"<h2>{escape(one.name)}: {kind}</h2>"
         yield from _maps(result.maps[one.name])
-    yield "<p>Blue is less than expected, red is more; white is equal. A cell is one element.</p></html>"
+    yield "</html>"
 
 
 def _row(one: TensorResult) -> str:
@@ -58,8 +63,8 @@ def _row(one: TensorResult) -> str:
 
 
 def _maps(difference: Array) -> Iterator[str]:
-    """Yield a picture for each plane of a tensor, on one scale."""
-    planes = _planes(difference)
+    """Yield a picture for each plane of a tensor that differs, on one scale."""
+    planes = [(index, plane) for index, plane in _planes(difference) if plane.any()]
     largest = max(int(np.abs(difference).max(initial=0)), 1)
     for index, plane in planes[:_MOST_PLANES]:
         high, wide = plane.shape
@@ -71,7 +76,7 @@ def _maps(difference: Array) -> Iterator[str]:
             f"<br>{index} {wrong:,} wrong</figure>"
         )
     if len(planes) > _MOST_PLANES:
-        yield f"<p>{len(planes) - _MOST_PLANES} more planes are not shown.</p>"
+        yield f"<p>{len(planes) - _MOST_PLANES:,} more planes differ.</p>"
 
 
 def _planes(array: Array) -> list[tuple[str, Array]]:

@@ -77,9 +77,10 @@ class DumpsComparison:
                 f"{first.elements:,} elements, by up to {first.largest:g}; element {list(first.first or ())} is {a:g} "
                 f"and {b:g}."
             )
-        if self.only_first or self.only_second:
-            return f"All {len(self.tensors)} tensors that both have are equal, and others are in one of them only."
         count = len(self.tensors)
+        if self.only_first or self.only_second:
+            both = "The tensor that both have is" if count == 1 else f"All {count} tensors that both have are"
+            return f"{both} equal, and others are in one of them only."
         return f"Equal: all {sum(t.elements for t in self.tensors):,} elements of {count} tensor{'s' * (count != 1)}."
 
     def as_json(self) -> dict[str, Any]:

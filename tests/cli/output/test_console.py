@@ -58,3 +58,27 @@ def test_a_column_with_a_least_width_keeps_its_words(monkeypatch):
     table.add_column("try", overflow="fold", min_width=20)
     table.add_row("a.long.name.of.a.tensor", "1" * 60, "Q2.5: 2 fewer integer bits (+11.9 dB)")
     assert "(+11.9" in console.rendered("title", table, [])
+
+
+def test_names_are_shortened_from_the_middle(capsys, monkeypatch):
+    """Where a name has no room, its beginning and its end remain; names with room are whole."""
+    long = "/model/layer1/layer1.0/conv1/Conv_output_0"
+    assert console.shortened(long, len(long)) == long
+    assert console.shortened(long, 24) == "/model/laye..nv_output_0"
+    assert console.shortened(long, 25) == "/model/layer..nv_output_0"
+
+    def first_cells():
+        table = console.open_table()
+        console.add_names(table, "tensor", [long, "x"])
+        table.add_column("differences", no_wrap=True)
+        for name in (long, "x"):
+            table.add_row(console.Name(name), "1" * 50)
+        lines = console.rendered("title", table, ()).splitlines()
+        return [line.split()[0] for line in lines[2:4]]
+
+    monkeypatch.setenv("COLUMNS", "120")
+    assert first_cells() == [long, "x"]
+    monkeypatch.setenv("COLUMNS", "80")
+    whole, short = first_cells()
+    assert (len(whole), short) == (80 - 50 - 2, "x")  # what the other column and the gap leave
+    assert whole == console.shortened(long, len(whole))

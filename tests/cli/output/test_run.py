@@ -13,7 +13,8 @@ from qengine.cli.options import FixedPointOptions
 from qengine.cli.output import run as record
 
 X = np.ones((1, 3, 6, 5), np.float32)
-OPTIONS = {"formats_file", *(field.name for field in fields(FixedPointOptions) if field.name != "formats")}
+KEYS = {"formats": "formats_file", "rule": "rules"}  # of options that have another one
+OPTIONS = {KEYS.get(field.name, field.name) for field in fields(FixedPointOptions)}
 DOCUMENTED = {
     *("model", "arithmetic", "inputs", "outputs", "written", "evaluated_output", "metrics", "tensors", "formats"),
     *("islands", "notes", "advice"),

@@ -165,6 +165,8 @@ def test_a_page_is_deterministic_and_complete():
     assert "data:image/png;base64," in text
     assert "rounding:floor" in text
     assert "http" not in text
+    planes = [plane for one in result.maps.values() for plane in one.reshape(-1, *one.shape[-2:])]
+    assert text.count("<img") == sum(plane.any() for plane in planes) < len(planes)
 
 
 @pytest.fixture(scope="module")
