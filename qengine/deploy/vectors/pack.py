@@ -147,6 +147,8 @@ class Pack:
     def array(self, stem: str, shape: list[int] | None = None, dtype: str | None = None) -> Array:
         """Return the array of a file that the manifest names, checked against its checksum, shape and type."""
         path = self.folder / f"{stem}.npy"
+        if not path.resolve().is_relative_to(self.folder.resolve()):
+            raise FeedError(f"{path} is not in the folder of the pack: export the pack again")
         try:
             content = read_input(path)
         except OSError as error:

@@ -136,6 +136,14 @@ def copied(made, tmp_path):
     return Pack.read(shutil.copytree(made[0].folder, tmp_path / "copy"))
 
 
+def test_files_outside_of_the_folder_are_refused(made, tmp_path):
+    pack = copied(made, tmp_path)
+    np.save(tmp_path / "other.npy", np.zeros(3))
+    for outside in ("../other", str(tmp_path / "other")):
+        with pytest.raises(FeedError, match="not in the folder of the pack"):
+            pack.array(outside)
+
+
 def test_damaged_files_are_refused(made, tmp_path):
     pack = copied(made, tmp_path)
     pack.check_files()
