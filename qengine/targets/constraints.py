@@ -13,9 +13,6 @@ from typing import Literal
 
 from qengine.qformat import QFormat
 
-POOLS = ("AveragePool", "GlobalAveragePool", "MaxPool", "GlobalMaxPool")
-"""Operators over windows whose result is in the format of its operand on most devices."""
-
 
 @dataclass(frozen=True)
 class Constraints:

@@ -34,6 +34,7 @@ class _Scanner:
 
     def __init__(self, text: str) -> None:
         self._text, self._at = text, 0
+        self._counted, self._line = 0, 1  # a place up to which lines are counted, and its line
         self.lines: dict[Path, int] = {}
 
     def document(self) -> None:
@@ -58,7 +59,8 @@ class _Scanner:
 
     def _keys(self, table: Path, start: int) -> Path:
         """Read keys with dots between them, and enter each into the lines."""
-        line = self._text.count("\n", 0, start) + 1
+        self._line += self._text.count("\n", self._counted, start)
+        self._counted, line = start, self._line
         while True:
             self._skip(_SPACE)
             match = cast("re.Match[str]", _KEY.match(self._text, self._at))

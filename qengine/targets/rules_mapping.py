@@ -12,6 +12,7 @@ from typing import Any
 
 from qengine.errors import TargetError, did_you_mean
 from qengine.model.rules import KINDS, Modes, Rules
+from qengine.model.steps import ISLANDS
 from qengine.targets import schema
 from qengine.targets.constraints import Constraints
 from qengine.targets.contradictions import Contradiction, contradictions, contradictions_of_constraints
@@ -64,6 +65,21 @@ def rules_over(base: Rules, given: Mapping[str, Any], origin: Origin, *, complet
     if complete:
         _refuse(contradictions(rules), given, origin)
     return rules
+
+
+def checked_rules(rules: Rules, origin: Origin, *, complete: bool = True) -> Rules:
+    """Return a copy of rules that Python code made, each of which was read as one of a file is; see `rules_over`."""
+    if not isinstance(rules, Rules):
+        raise TargetError(f"{origin}: rules must be Rules, not {type(rules).__name__}")
+    for key, given, known in (("kinds", rules.kinds, KINDS), ("islands", rules.islands, tuple(ISLANDS))):
+        for name in given:
+            if name not in known:
+                raise origin.error((key,), f"is {name!r}{did_you_mean(str(name), known)}", known)
+    try:
+        mapping = rules_mapping(rules)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise TargetError(f"{origin}: a rule is of a type that it cannot have: {error}") from None
+    return rules_over(Rules(), mapping, origin, complete=complete)
 
 
 def constraints_over(base: Constraints, given: Mapping[str, Any], origin: Origin) -> Constraints:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,7 +20,7 @@ from qengine.model.rules import KINDS, Modes, Rules
 from qengine.qformat import Overflow, Rounding
 from qengine.targets import schema
 from qengine.targets.origin import Origin
-from qengine.targets.rules_mapping import rules_over
+from qengine.targets.rules_mapping import checked_rules, rules_over
 from qengine.targets.target import Target
 from qengine.targets.toml import read_table
 
@@ -78,8 +79,10 @@ def read_rules(given: Any) -> RulesOption | None:
     OptionError
         If they are neither `Rules`, a mapping nor a path.
     """
-    if given is None or isinstance(given, Rules):
-        return given
+    if given is None:
+        return None
+    if isinstance(given, Rules):
+        return checked_rules(given, Origin("rules"), complete=False)
     if isinstance(given, str | os.PathLike):
         table, origin = read_table(Path(given), "rules file")
         for key in table:
@@ -93,7 +96,7 @@ def read_rules(given: Any) -> RulesOption | None:
             f"rules must be Rules, a mapping such as {{'mean.rounding': 'trunc'}} or a path, not {given!r}"
         )
     rules_over(Rules(), given, Origin("rules"), complete=False)
-    return dict(given)
+    return deepcopy(dict(given))
 
 
 def rules_of_run(target: Target | None, shorthands: Shorthands, rules: RulesOption | None) -> Rules:
@@ -105,7 +108,7 @@ def rules_of_run(target: Target | None, shorthands: Shorthands, rules: RulesOpti
         If the rules that result contradict each other.
     """
     if isinstance(rules, Rules):
-        return shorthands.over(rules)
+        return rules_over(shorthands.over(rules), {}, Origin("rules"))
     base = shorthands.over(Rules() if target is None else target.rules)
     return rules_over(base, rules or {}, Origin("rules" if target is None else f"rules over target {target.name}"))
 

@@ -16,6 +16,7 @@ from qengine.model.rules import Rules
 from qengine.targets.constraints import Constraints
 from qengine.targets.origin import Origin
 from qengine.targets.rules_mapping import (
+    checked_rules,
     constraints_mapping,
     constraints_over,
     read_top,
@@ -45,6 +46,11 @@ class Target:
     constraints : the formats and operators that the device has.
     notes : computations of the device that the rules cannot say.
 
+    Raises
+    ------
+    TargetError
+        If a rule is not allowed, or the rules contradict each other.
+
     Examples
     --------
     >>> from qengine import Target
@@ -63,6 +69,9 @@ class Target:
     rules: Rules = field(default_factory=Rules)
     constraints: Constraints = field(default_factory=Constraints)
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rules", checked_rules(self.rules, Origin(f"target {self.name}")))
 
     @classmethod
     def named(cls, name: str) -> Target:

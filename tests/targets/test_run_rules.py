@@ -232,3 +232,43 @@ def test_a_rule_for_a_tensor_that_is_not_computed_is_a_note():
     assert session.notes == ("a rule for 'c' has no effect, as the run does not compute it",)
     with pytest.raises(OptionError, match="rules name 'cc', and the model has no such tensor"):
         _ = InferenceSession(FUSED, qformat="Q4.3", rules={"tensors.cc.rounding": "floor"}).rules
+
+
+@pytest.mark.parametrize(("name", "has_effect"), [("w", True), ("b", False), ("low", False)])
+def test_a_rule_for_a_constant_without_a_format_is_a_note(name, has_effect):
+    constants = {"w": weights(2, 2), "b": weights(2), "low": np.float32(-0.3)}
+    nodes = [("Gemm", "x w b", "a"), ("Clip", "a low", "y")]
+    model, rules = network(nodes, inputs={"x": [1, 2]}, constants=constants), {f"tensors.{name}.rounding": "floor"}
+    notes = InferenceSession(model, qformat="Q4.3", rules=rules).notes
+    assert ([f"a rule for '{name}' has no effect" in note for note in notes] == [True]) != has_effect
+
+
+NOT_RULES = {
+    "rounding": (Rules("nearest"), "rounding is 'nearest'"),
+    "kind": (Rules(kinds={"conv": Modes(Rounding.FLOOR)}), "kinds is 'conv'"),
+    "modes": (Rules(kinds={"mean": "trunc"}), "of a type that it cannot have"),
+    "islands": (Rules(islands=frozenset(["sigmoid"])), "islands is 'sigmoid'"),
+    "width": (Rules(accumulator=AccumulatorRule(-5)), "accumulator.bits is -5; allowed: 2 to 64"),
+    "contradiction": (Rules(accumulator=AccumulatorRule(16, rounds_inside=True)), "contradicts other keys"),
+}
+
+
+@pytest.mark.parametrize("name", NOT_RULES)
+def test_rules_of_python_are_checked_as_those_of_a_file(name):
+    given, words = NOT_RULES[name]
+    with pytest.raises(TargetError, match=words):
+        SessionOptions(rules=given)
+    with pytest.raises(TargetError, match=words):
+        Target("own", rules=given)
+
+
+@pytest.mark.parametrize("of", [lambda inner: inner, lambda inner: Rules(kinds=inner)], ids=["mapping", "Rules"])
+def test_a_later_change_of_a_mapping_changes_no_session(of):
+    inner = {"mean": Modes(Rounding.TRUNC)} if isinstance(of({}), Rules) else {"mean": {"rounding": "trunc"}}
+    options = SessionOptions(rules=of(inner))
+    before = options.rules_of_run()
+    if isinstance(inner["mean"], dict):
+        inner["mean"]["rounding"] = "ceil"
+    else:
+        inner["mean"] = Modes(Rounding.CEIL)
+    assert options.rules_of_run() == before

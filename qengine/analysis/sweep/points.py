@@ -217,11 +217,17 @@ class Grid:
         ------
         TargetError
             If there is no such target.
+        OptionError
+            If different targets have one name, as rows tell them apart by it.
         """
         given = names() if self.targets in ("all", ["all"], ("all",)) else self.targets
         if isinstance(given, str):
             raise OptionError(f"targets are a list of names, or 'all', not {given!r}")
-        return tuple({one.name: one for one in map(Target.of, given)}.values())
+        found: dict[str, Target] = {}
+        for target in map(Target.of, given):
+            if found.setdefault(target.name, target) != target:
+                raise OptionError(f"two different targets are named '{target.name}': give one of them another name")
+        return tuple(found.values())
 
     def left_out(self) -> tuple[str, ...]:
         """Return the names of the targets that have none of the word lengths of the grid."""

@@ -15,7 +15,7 @@ from qengine.analysis.target_check.operators import computed_nodes, inner_nodes,
 from qengine.errors import OptionError, QEngineError
 from qengine.keywords import check_keywords, options_with
 from qengine.model.graph import Graph
-from qengine.quantization.qdq.made_up import made_up_feeds
+from qengine.quantization.made_up import made_up_feeds
 from qengine.runtime.options import SessionKeywords, SessionOptions
 from qengine.runtime.plan.plan import Plan
 from qengine.runtime.session import InferenceSession

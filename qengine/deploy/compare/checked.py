@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.deploy.compare.decoding import Decoded, Habit, decode
+from qengine.deploy.compare.layouts import PLAIN_CHANNELS, REVERSED
 from qengine.deploy.compare.matching import Matches
 from qengine.deploy.compare.subject import Reference, compute
 from qengine.errors import DumpError
@@ -122,14 +123,28 @@ def check(reference: Reference, matches: Matches, layout: str = "auto") -> Check
     habits = [one.decoded.habit for one in checks.tensors.values() if one.decoded.share == 1.0]
     usual = max(set(habits), key=habits.count, default=Habit())
     unclear = [one for one in checks.tensors.values() if one.decoded.share < 1.0 and one.decoded.habit != usual]
-    if usual != Habit() and unclear:
-        checks = _check(reference, matches, layout, usual)
+    mirrored = _mirrored(checks) if layout == "auto" else frozenset()
+    if mirrored or (usual != Habit() and unclear):
+        checks = _check(reference, matches, layout, usual, mirrored)
     if not checks.tensors:
         raise DumpError(next(iter(checks.problems.values())))
     return checks
 
 
-def _check(reference: Reference, matches: Matches, layout: str, habit: Habit) -> Checks:
+def _mirrored(checks: Checks) -> frozenset[str]:
+    """Return the tensors with reversed channels where others are plain: an operator reverses them, and no layout.
+
+    Inputs do not count, as images are in either order, and neither do tensors that are the same in both.
+    """
+    computed = [one for one in checks.tensors.values() if one.step is not None and one.decoded.share == 1.0]
+    found = [one.tensor.name for one in computed if one.decoded.layout.endswith(REVERSED)]
+    plain = [one.found for one in computed if one.found.ndim >= 3 and one.tensor.name not in found]
+    return frozenset(found) if any(not np.array_equal(a, a[:, ::-1]) for a in plain) else frozenset()
+
+
+def _check(
+    reference: Reference, matches: Matches, layout: str, habit: Habit, mirrored: frozenset[str] = frozenset()
+) -> Checks:
     checks = Checks(reference)
     clean: set[str] = set()  # tensors whose codes are those of the clean run
     spans: dict[str, tuple[str, ...]] = {}
@@ -144,7 +159,8 @@ def _check(reference: Reference, matches: Matches, layout: str, habit: Habit) ->
         else:
             recomputed = compute(step, checks.arrays)
         span = tuple(dict.fromkeys((*(n for read in (step.reads if step else ()) for n in spans.get(read, ())), name)))
-        checked = _read(name, tensor, step, recomputed, expected, matches, checks, layout, habit)
+        order = PLAIN_CHANNELS if name in mirrored else layout
+        checked = _read(name, tensor, step, recomputed, expected, matches, checks, order, habit)
         if checked is None:
             checks.arrays[name], spans[name] = recomputed, span
         else:

@@ -16,6 +16,7 @@ from qengine.deploy.compare.by_hand import element_of, worked_out
 from qengine.deploy.compare.checked import Checked, Checks, check
 from qengine.deploy.compare.deciding import deciding_vector
 from qengine.deploy.compare.dump import Dump, DumpedTensor
+from qengine.deploy.compare.layouts import named_layout
 from qengine.deploy.compare.matching import Matches, match, matching_names
 from qengine.deploy.compare.result import Cause, Comparison, Fault, TensorResult, differences_of
 from qengine.deploy.compare.search import Explanation, Suspect, search
@@ -50,15 +51,16 @@ def compare_dump(subject: Subject, dump: Dump, layout: str = "auto", *, pairs: b
     faulty = next((one for one in samples if one.checks.own), None)
     shown = faulty or next((one for one in samples if one.checks.share < 1.0), samples[0])
     checks = shown.checks
-    problems = [text for one in samples for text in one.checks.problems.values()]
+    problems = {name: text for one in samples for name, text in one.checks.problems.items()}
     result = Comparison(
         equal=all(one.checks.share == 1.0 and not one.checks.own for one in samples) and not problems,
         tensors=tuple(map(_result, checks.tensors.values())),
         sample=subject.labels[shown.index] if subject.labels else "",
         samples=len(samples),
-        missing=tuple(name for name in checks.reference.tensors if name not in checks.tensors),
+        missing=tuple(name for name in checks.reference.tensors if name not in checks.tensors and name not in problems),
+        unread=tuple(problems),
         unmatched=shown.matches.unmatched,
-        notes=tuple(dict.fromkeys((*notes, *problems, *_reading_notes(checks)))),
+        notes=tuple(dict.fromkeys((*notes, *problems.values(), *_reading_notes(checks)))),
         maps={one.tensor.name: _differences(one) for one in checks.tensors.values() if one.own or one.differing},
     )
     return result if faulty is None else _with_cause(result, subject, faulty, samples, pairs=pairs)
@@ -74,6 +76,7 @@ def checked_samples(subject: Subject, dump: Dump, layout: str, notes: list[str] 
     notes
         List that remarks are added to.
     """
+    layout = named_layout(layout)
     places = [_place(subject, dump, i) for i in range(len(dump.samples))]
     found: list[str] = [] if notes is None else notes
     return [

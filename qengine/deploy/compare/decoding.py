@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.deploy.compare.dump import DumpedTensor, Reading
-from qengine.deploy.compare.layouts import Layout, layouts_of
+from qengine.deploy.compare.layouts import Layout, in_layout, layouts_of
 from qengine.errors import DumpError
 from qengine.model.steps import Tensor
 from qengine.qformat import PartFormats, QFormat
@@ -91,9 +91,9 @@ def decode(dumped: DumpedTensor, tensor: Tensor, expected: Array, habit: Habit, 
     problem = ""
     for reading in dumped.readings(bits, size):
         flat = reading.numbers.reshape(-1)
-        candidates = [one for one in layouts_of(tensor.shape, flat.size) if layout in ("auto", one.name or "NCHW")]
+        candidates = in_layout(layouts_of(tensor.shape, flat.size), len(tensor.shape), layout)
         if not candidates:
-            problem = problem or _wrong_size(dumped, tensor, flat.size)
+            problem = problem or _wrong_size(dumped, tensor, flat.size, layout)
             continue
         for how, numbers in _codes(reading, tensor):
             if numbers is None:
@@ -185,14 +185,18 @@ def _from_real(numbers: Array, tensor: Tensor) -> Array | None:
     return codes.astype(np.int64)
 
 
-def _wrong_size(dumped: DumpedTensor, tensor: Tensor, elements: int) -> str:
+def _wrong_size(dumped: DumpedTensor, tensor: Tensor, elements: int, layout: str) -> str:
     size = prod(tensor.shape)
-    verb = "is cut short or of another shape" if elements < size else "has more elements than any layout explains"
+    verb = "is cut short or of another shape" if elements < size else f"has more elements than {_tried(layout)}"
     fmt = f" of {tensor.format}" if tensor.format is not None else ""
     return (
         f"{dumped.source}: '{dumped.name}' {verb}: it has {elements:,} elements, and tensor '{tensor.name}' "
         f"{list(tensor.shape)}{fmt} has {size:,}"
     )
+
+
+def _tried(layout: str) -> str:
+    return "any layout explains" if layout == "auto" else f"the layout {layout} explains; leave it out to find another"
 
 
 def _no_reading(dumped: DumpedTensor, tensor: Tensor) -> str:

@@ -6,6 +6,7 @@ the report. Layouts of one size are tried one after the other, the simplest firs
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import permutations
@@ -15,10 +16,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine.errors import OptionError
+
 Array = NDArray[Any]
 _BLOCKS = (4, 8, 16, 32, 64)
 _MOST_PAD = 4
 _MOST_PITCH = 8
+REVERSED = "reversed channels"
+PLAIN_CHANNELS = "auto, channels in order"
+_CHANNELS_LAST = ("NWC", "NHWC", "NDHWC")
+_OTHER_NAME = re.compile(r"NC(D?H)?W\d+c|.* .*")
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,37 @@ def layouts_of(shape: tuple[int, ...], elements: int) -> Iterator[Layout]:
         yield Layout(f"{elements - size} elements after its end", elements, lambda flat: flat[:size].reshape(shape))
 
 
+def named_layout(layout: str) -> str:
+    """Return the name of a layout in the spelling of reports, or "auto".
+
+    Raises
+    ------
+    OptionError
+        If the name is none: neither a permutation of the axes, nor blocks of channels, nor as reports name others.
+    """
+    orders = {"".join(order) for rank in range(2, 6) for order in permutations(letters(rank))}
+    if layout.upper() in orders:
+        return layout.upper()
+    if layout == "auto" or _OTHER_NAME.fullmatch(layout) is not None:
+        return layout
+    raise OptionError(f"there is no layout '{layout}'; give auto, or one such as NCHW, NHWC or NCHW16c")
+
+
+def in_layout(found: Iterator[Layout], rank: int, layout: str) -> list[Layout]:
+    """Return those of some layouts of a tensor that are meant by a name.
+
+    Channels are last in a tensor of any rank that has places; where a tensor has no order of that name it is plain.
+    """
+    every = list(found)
+    if layout == "auto":
+        return every
+    if layout == PLAIN_CHANNELS:
+        return [one for one in every if not one.name.endswith(REVERSED)]
+    if layout in _CHANNELS_LAST and rank > 2:
+        layout = letters(rank)[0] + letters(rank)[2:] + "C"
+    return [one for one in every if (one.name or letters(rank)) == layout] or [one for one in every if not one.name]
+
+
 def letters(rank: int) -> str:
     """Return a letter for each axis."""
     return {1: "N", 2: "NC", 3: "NCW", 4: "NCHW", 5: "NCDHW"}.get(rank, "ABCDEFGH"[:rank])
@@ -87,9 +125,9 @@ def _reader(shape: tuple[int, ...], order: tuple[int, ...]) -> Callable[[Array],
 
 def _reversed_channels(shape: tuple[int, ...]) -> Iterator[Layout]:
     if len(shape) >= 3 and shape[1] > 1:
-        yield Layout("reversed channels", prod(shape), lambda flat: flat.reshape(shape)[:, ::-1])
+        yield Layout(REVERSED, prod(shape), lambda flat: flat.reshape(shape)[:, ::-1])
         last = _reader(shape, (0, *range(2, len(shape)), 1))
-        name = f"{letters(len(shape))[0]}{letters(len(shape))[2:]}C with reversed channels"
+        name = f"{letters(len(shape))[0]}{letters(len(shape))[2:]}C with {REVERSED}"
         yield Layout(name, prod(shape), lambda flat: last(flat)[:, ::-1])
 
 

@@ -41,6 +41,8 @@ def subject_of_pack(folder: str | os.PathLike[str], session: InferenceSession | 
         If the model does not give the codes of the pack.
     """
     pack = Pack.read(folder, session)
+    if not pack.samples:
+        raise DumpError(f"{folder} is a pack without samples: export it again, with data")
     own = read_session(pack.folder) if session is None else session
     samples = _Samples(pack, own)
     aliases = {one["c_name"]: name for name, one in pack.tensors.items()}

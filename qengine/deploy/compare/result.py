@@ -133,6 +133,7 @@ class Comparison:
     sample : name of the sample of which the dump is.
     samples : number of samples that were compared.
     missing : tensors of the model that the dump lacks.
+    unread : tensors whose numbers in the dump cannot be theirs; notes say why.
     unmatched : names in the dump that the model does not have.
     notes : remarks, such as how the dump was read.
     tried : number of hypotheses that were tried.
@@ -146,6 +147,7 @@ class Comparison:
     sample: str = ""
     samples: int = 1
     missing: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
     unmatched: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     tried: int = 0
@@ -195,6 +197,7 @@ class Comparison:
             "sample": self.sample,
             "samples": self.samples,
             "missing": list(self.missing),
+            "unread": list(self.unread),
             "unmatched": list(self.unmatched),
             "notes": list(self.notes),
             "tried": self.tried,
@@ -217,9 +220,10 @@ def _sentence(result: Comparison) -> str:
     if result.first is None:
         if result.equal:
             return f"Equal: all {codes:,} codes of {_counted(len(result.tensors), 'tensor')}."
-        differing = [one for one in result.tensors if one.differing]
-        names = ", ".join(f"'{one.name}'" for one in differing[:4])
-        return f"{_counted(len(differing), 'tensor')} differ ({names}), and no operator has an error of its own."
+        names = [one.name for one in result.tensors if one.differing] or list(result.unread)
+        listed = ", ".join(f"'{name}'" for name in names[:4]) + (", ..." if names[4:] else "")
+        found = "cannot be read" if result.unread and result.unread[0] in names else "differ" + "s" * (len(names) == 1)
+        return f"{_counted(len(names), 'tensor')} {found} ({listed}), and no operator has an error of its own."
     tensor = next(one for one in result.tensors if one.name == result.first.tensor)
     start = (
         f"{tensor.name} ({tensor.operator}): {tensor.own:,} of {tensor.codes:,} codes differ, {_by_how_much(tensor)}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,6 @@ from qengine.deploy.compare.layouts import layouts_of
 from qengine.deploy.compare.matching import spelling
 from qengine.deploy.compare.result import differences_of
 from qengine.errors import DumpError
-from qengine.runtime.session import InferenceSession
 
 Array = NDArray[Any]
 
@@ -83,7 +81,7 @@ class DumpsComparison:
         if self.only_first or self.only_second:
             both = "The tensor that both have is" if count == 1 else f"All {count} tensors that both have are"
             return f"{both} equal, and others are in one of them only."
-        return f"Equal: {count} tensor{'s' * (count != 1)}."
+        return f"Equal: all {sum(t.elements for t in self.tensors):,} elements of {count} tensor{'s' * (count != 1)}."
 
     def as_json(self) -> dict[str, Any]:
         """Return everything for a JSON object."""
@@ -131,15 +129,6 @@ def compare_dumps(first: Dump, second: Dump) -> DumpsComparison:
     return DumpsComparison(tensors, tuple(n for n in a if n not in b), tuple(n for n in b if n not in a))
 
 
-def compare_sessions(first: InferenceSession, second: InferenceSession, feeds: Mapping[str, Any]) -> DumpsComparison:
-    """Return how the codes of two sessions of one model differ, in the order of the model."""
-    graph, both = first.graph, first.rounded & second.rounded
-    computed = (name for node in graph.nodes for name in node.outputs)
-    names = [name for name in (*(value.name for value in graph.inputs), *graph.constants, *computed) if name in both]
-    a, b = (dict(zip(names, session.run(names, feeds, raw=True), strict=True)) for session in (first, second))
-    return DumpsComparison(tuple(_result(name, a[name], b[name], "") for name in names))
-
-
 def _by_name(dump: Dump) -> dict[str, DumpedTensor]:
     several = len(dump.samples) > 1
     found = {}
@@ -151,7 +140,10 @@ def _by_name(dump: Dump) -> dict[str, DumpedTensor]:
 
 
 def _pair(name: str, first: DumpedTensor, second: DumpedTensor) -> PairResult:
-    a = next(iter(first.readings(8, 1))).numbers
+    reading = next(iter(first.readings(8, 1)), None)
+    if reading is None:
+        raise DumpError(f"{first.source}: '{name}' has words that are too long to be codes")
+    a = reading.numbers
     best: PairResult | None = None
     for reading in second.readings(8 * a.dtype.itemsize, a.size):
         b = reading.numbers
@@ -177,7 +169,9 @@ def _result(name: str, a: Array, b: Array, how: str) -> PairResult:
         return PairResult(name, a.size, 0, 0.0, None, None, {}, how)
     at = np.unravel_index(int(np.flatnonzero(differs.reshape(-1))[0]), a.shape)
     values = float(a[at]), float(b[at])
-    largest = float(np.nanmax(np.abs(a.astype(np.float64) - b.astype(np.float64))))
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(a.astype(np.float64) - b.astype(np.float64))
+    largest = float(np.max(apart, where=np.isfinite(apart), initial=0.0))
     whole = a.dtype.kind in "iub" and b.dtype.kind in "iub"
     differences = differences_of(b, a)[1] if whole else {}
     return PairResult(name, a.size, count, largest, tuple(int(i) for i in at), values, differences, how)

@@ -12,7 +12,7 @@ from qengine.deploy.hypotheses.exact import Exact
 from qengine.deploy.hypotheses.hypothesis import Hypothesis
 from qengine.deploy.hypotheses.variant import Variant
 from qengine.model.graph import ActivationBounds
-from qengine.model.steps import Combine, Linear, Mean, Move, Table
+from qengine.model.steps import Combine, Join, Linear, Mean, Move, Resize, Table
 from qengine.model.steps.forms import Bounded
 from qengine.qformat import QFormat
 
@@ -75,14 +75,16 @@ def _added(high: float | None, variant: Variant) -> Variant | None:
 
 
 def _may_be_negative(variant: Variant) -> bool:
-    """Whether a mean, a move or a table may have codes below 0."""
+    """Whether a step that is not linear may have codes below 0."""
     step = variant.step
     if isinstance(step, Table):
         return bool(np.any(step.table(variant.output, variant.arithmetic)[0] < 0))
     if isinstance(step, Move) and isinstance(step.function, Bounded):
         return False
-    read = getattr(step, "x", None) if isinstance(step, Mean | Move) else None
-    return read is not None and isinstance(read.format, QFormat) and read.format.word().least < 0
+    if not isinstance(step, Mean | Move | Join | Resize):
+        return False
+    words = [t.format.word() for t in step.operands if isinstance(t.format, QFormat)]
+    return any(word.least < 0 for word in words)
 
 
 def _bounded(high: int | None, variant: Variant) -> NDArray[Any]:

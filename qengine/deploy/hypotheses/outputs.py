@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from qengine.deploy.hypotheses.hypothesis import Hypothesis
 from qengine.deploy.hypotheses.inputs import is_code, moved, stale
 from qengine.deploy.hypotheses.variant import Variant
-from qengine.model.steps import Combine, Linear, Move
+from qengine.model.steps import Combine, Join, Linear, Move
 
 Array = NDArray[Any]
 _BITS = 16
@@ -42,6 +42,17 @@ def _one_off(by: int, codes: Array) -> Array:
     flat = np.roll(codes.reshape(-1), by)
     flat[slice(0, by) if by > 0 else slice(by, None)] = 0
     return flat.reshape(codes.shape)
+
+
+def _reversed(variant: Variant) -> Variant | None:
+    """Return the variant with the channels of its output in reverse; None where an input in reverse is the same."""
+    if not isinstance(variant.step, Linear | Combine | Join) or len(variant.output.shape) < 2:
+        return None
+    return _written(lambda codes: codes[:, ::-1], variant)
+
+
+def _inverted(codes: Array) -> Array | None:
+    return ~codes if codes.dtype.kind in "iu" else None
 
 
 def _zeros(codes: Array) -> Array:
@@ -85,6 +96,9 @@ def hypotheses() -> Iterator[Hypothesis]:
         for value in (0, 1):
             sentence = f"an output whose bit {bit} is always {value}"
             yield one(f"bit_{bit}_is_{value}", sentence, 85, partial(_stuck, bit, value))
+    sentence = "an output whose channels are in reverse order"
+    yield Hypothesis("output:channels_reversed", sentence, 77, _reversed, is_structural=True)
+    yield one("inverted", "an output of which every bit is inverted", 84, _inverted)
     yield one("never_written", "an output that is never written", 64, _zeros)
     yield Hypothesis("output:stale", "an output of the frame before", 66, _stale, is_structural=True)
     sentence = "an operator that passes its input through"

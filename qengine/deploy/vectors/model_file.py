@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from qengine.deploy.vectors.schema import fault_of
 from qengine.errors import FeedError, QEngineError
 from qengine.input_files import read_input
 from qengine.model.formats.files import parse_format
@@ -18,6 +19,19 @@ from qengine.runtime.session import InferenceSession
 from qengine.targets.rules_mapping import rules_mapping
 
 MODEL, OPTIONS = "model.onnx", "session.json"
+
+_RECORD: dict[str, Any] = {
+    "type": "object",
+    "required": ["qformat", "weight_qformat", "formats", "per_channel", "rules"],
+    "additionalProperties": False,
+    "properties": {
+        "qformat": {"type": ["string", "null"]},
+        "weight_qformat": {"type": ["string", "null"]},
+        "formats": {"type": ["object", "null"]},  # never a path, which a session would read
+        "per_channel": {"type": "boolean"},
+        "rules": {"type": "object"},
+    },
+}
 
 
 def write_model(session: InferenceSession, folder: Path) -> tuple[str, ...]:
@@ -58,11 +72,19 @@ def read_session(folder: Path) -> InferenceSession:
         If the pack has no model, or it cannot be read.
     """
     try:
-        record = json.loads(read_input(folder / OPTIONS).decode("utf-8"))
+        text = read_input(folder / OPTIONS).decode("utf-8")
         content = read_input(folder / MODEL)
-    except (OSError, ValueError):
+    except OSError:
         raise FeedError(f"{folder} has no {MODEL}: give the model of the pack with --model MODEL") from None
+    except ValueError as error:
+        raise FeedError(f"{folder}: {OPTIONS} is not text: {error}") from None
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FeedError(f"{folder}: {OPTIONS} cannot be read as JSON: {error}") from None
+    if fault := fault_of(record, _RECORD, OPTIONS):
+        raise FeedError(f"{folder}: {fault}")
     try:
         return InferenceSession(content, **{**record, "rules": record["rules"] or None})
-    except (QEngineError, KeyError, TypeError) as error:
+    except QEngineError as error:
         raise FeedError(f"{folder}: {MODEL} cannot be read, give the model with --model MODEL: {error}") from None

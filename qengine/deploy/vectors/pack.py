@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 from dataclasses import dataclass
@@ -10,9 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
+from qengine.data.read import array_of
 from qengine.deploy.vectors.schema import fault_of, manifest_schema
 from qengine.errors import FeedError, did_you_mean
 from qengine.input_files import read_input
@@ -28,8 +29,8 @@ MANIFEST = "manifest.json"
 def is_pack(folder: Path) -> bool:
     """Whether a folder is a pack, which another one may replace."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        manifest = json.loads(read_input(folder / MANIFEST).decode("utf-8"))
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(manifest, dict) and manifest.get("generator") == "qengine"
 
@@ -147,14 +148,14 @@ class Pack:
     def array(self, stem: str, shape: list[int] | None = None, dtype: str | None = None) -> Array:
         """Return the array of a file that the manifest names, checked against its checksum, shape and type."""
         path = self.folder / f"{stem}.npy"
-        if not path.resolve().is_relative_to(self.folder.resolve()):
-            raise FeedError(f"{path} is not in the folder of the pack: export the pack again")
+        if ".." in Path(stem).parts or Path(stem).is_absolute():
+            raise FeedError(f"{self.folder}: {MANIFEST} names '{stem}', which is outside of the folder")
         try:
             content = read_input(path)
-        except OSError as error:
-            raise FeedError(f"{path}: {error.strerror or error}") from None
+        except (OSError, ValueError) as error:
+            raise FeedError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
         expected = self.manifest["checksums"].get(f"{stem}.npy")
-        array = _parsed(path, content)
+        array = array_of(io.BytesIO(content), len(content), str(path))
         if (shape is not None and list(array.shape) != shape) or (dtype is not None and array.dtype.name != dtype):
             raise FeedError(f"{path} holds {array.dtype.name} {list(array.shape)}, the manifest says {dtype} {shape}")
         if expected != hashlib.sha256(content).hexdigest():
@@ -175,12 +176,3 @@ class Pack:
         """The mutation score."""
         score: dict[str, Any] = self.manifest["mutation_score"]
         return score
-
-
-def _parsed(path: Path, content: bytes) -> Array:
-    import io
-
-    try:
-        return np.asarray(np.lib.format.read_array(io.BytesIO(content), allow_pickle=False))
-    except (ValueError, EOFError, SyntaxError, MemoryError) as error:
-        raise FeedError(f"{path} cannot be read as .npy, it may be cut: {error}") from None

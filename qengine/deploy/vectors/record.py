@@ -89,11 +89,6 @@ class Recorder:
         self.tensors = {e.tensor.name: e.tensor for e in events}
         self.operators = _operators([(e.node, e.bound_step, e.tensor, e.kind) for e in events if e.node is not None])
 
-    @property
-    def is_planned(self) -> bool:
-        """Whether one plan computes the model for any data."""
-        return self._plan is not None
-
     def run(self, feeds: Mapping[str, Any]) -> dict[str, Array]:
         """Return the tensors that operators read and compute, by name: codes where they are in fixed point."""
         arrays = self.session.check_feeds(feeds)

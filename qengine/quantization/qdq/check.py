@@ -9,7 +9,7 @@ import numpy as np
 
 from qengine.errors import QEngineError, UnsupportedError
 from qengine.quantization.calibration import Feeds
-from qengine.quantization.qdq.made_up import made_up_feeds
+from qengine.quantization.made_up import made_up_feeds
 from qengine.runtime.session import InferenceSession
 
 if TYPE_CHECKING:

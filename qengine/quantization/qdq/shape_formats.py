@@ -20,7 +20,7 @@ from qengine.model.ops.operator import Role, find
 from qengine.model.steps import Tensor
 from qengine.qformat import Format, QFormat
 from qengine.quantization.calibration import Feeds
-from qengine.quantization.qdq.made_up import made_up_feeds
+from qengine.quantization.made_up import made_up_feeds
 from qengine.runtime.plan.network import Network
 from qengine.runtime.session import InferenceSession
 

@@ -13,7 +13,7 @@ from qengine.model.ops.qonnx import DOMAINS
 from qengine.model.protos import model_proto
 from qengine.model.rules import Arithmetic, Modes, Rules
 from qengine.qformat import Overflow, Rounding
-from qengine.quantization.qdq.made_up import made_up_feeds
+from qengine.quantization.made_up import made_up_feeds
 from qengine.quantization.qdq.operators import version_of
 from qengine.quantization.qdq.pairs import with_pairs
 from qengine.quantization.qdq.shape_formats import with_shape_formats

@@ -251,8 +251,20 @@ class Network:
         """Return a note on each tensor that rules name and that a run does not round."""
         rounded = self.optimized.tensors() | self.optimized.inner_tensors() | self.model.constants.keys()
         rounded |= self._fused.keys() | self.source.constants.keys()
-        names = [name for name in rules.tensors if self.model.aliases.get(name, name) not in rounded]
-        return tuple(f"a rule for '{name}' has no effect, as the run does not compute it" for name in names)
+        without_format, reasons = self._constants_without_format(), {}
+        for name in rules.tensors:
+            own = self.model.aliases.get(name, name)
+            if own not in rounded:
+                reasons[name] = "as the run does not compute it"
+            elif own in without_format:
+                reasons[name] = "as the constant has no format of its own; biases have bias.rounding"
+        return tuple(f"a rule for '{name}' has no effect, {reason}" for name, reason in reasons.items())
+
+    def _constants_without_format(self) -> set[str]:
+        """Return the constants that a run reads without a format: biases, bounds, what passes folded into others."""
+        assert self.table is not None
+        held = {self.optimized.derived.get(name, name) for name in self.table.constants}
+        return self.model.constants.keys() - held - self.table.shape_constants.keys() - self.model.inner_tensors()
 
     @property
     def source(self) -> Graph:

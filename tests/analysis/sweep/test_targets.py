@@ -109,6 +109,7 @@ def test_results_that_wrap_have_formats_that_hold_them(target, methods, method, 
         ),
         ({"bits": [8], "rules": {"mena": 1}}, TargetError, "mena does not exist"),
         ({"targets": ["cmsis-nn-q7"], "rules": {"rounding": "ceil"}}, TargetError, "rounding contradicts"),
+        ({"targets": ["onnx", Target("onnx", "another one")]}, OptionError, "two different targets are named 'onnx'"),
     ],
 )
 def test_errors(grid, error, message):

@@ -1,5 +1,8 @@
 """Own errors beside inherited ones, partial dumps, samples, inputs from the dump, pairs of faults, packs."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 from small import NAMES, codes, frames, model, session
@@ -183,6 +186,13 @@ class TestPack:
         result = qengine.compare(pack, pack)
         assert result.equal
         assert result.samples == 2
+
+    def test_a_pack_without_samples(self, pack, tmp_path):
+        copy = shutil.copytree(pack, tmp_path / "copy")
+        manifest = json.loads((copy / "manifest.json").read_text())
+        (copy / "manifest.json").write_text(json.dumps({**manifest, "samples": []}))
+        with pytest.raises(DumpError, match="a pack without samples"):
+            qengine.compare(copy, codes())
 
     def test_options_beside_a_pack(self, pack):
         with pytest.raises(OptionError, match="of its own"):

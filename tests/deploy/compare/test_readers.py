@@ -8,7 +8,7 @@ from networks import network
 from small import codes, frames, session
 
 import qengine
-from qengine.errors import DumpError
+from qengine.errors import DumpError, OptionError
 
 PLAIN = {"x": "x", "first/relu": "first_relu", "second.conv": "second_conv", "pool": "pool", "flat": "flat", "y": "y"}
 
@@ -150,6 +150,38 @@ def test_layouts_are_no_errors(name):
     assert any("layout" in note for note in result.notes)
 
 
+@pytest.mark.parametrize("layout", ["NHWC", "nhwc"])
+def test_a_given_layout_is_that_of_images(layout):
+    dump = {name: nhwc(array).reshape(-1) for name, array in codes().items()}
+    result = compared(dump, layout=layout)
+    assert result.equal, result.sentence
+    assert not compared(dump, layout="NCHW").equal
+
+
+def test_one_operator_that_reverses_channels():
+    right = codes()
+    dump = right | {"second.conv": right["second.conv"][:, ::-1]}
+    dump |= {"pool": right["pool"][:, ::-1], "flat": right["flat"][:, ::-1]}
+    result = compared({name: dump[name] for name in ("x", "first/relu", "second.conv", "flat")})
+    assert not result.equal
+    assert result.own == ("second.conv",)
+    assert result.cause.name == "output:channels_reversed"
+    assert result.cause.is_complete
+    assert compared({"x": right["x"][:, ::-1], "first/relu": right["first/relu"]}).equal
+
+
+def test_a_layout_that_does_not_exist():
+    with pytest.raises(OptionError, match="there is no layout 'NQ'; give auto, or one such as NCHW"):
+        compared(codes(), layout="NQ")
+
+
+def test_a_tensor_that_cannot_be_read():
+    result = compared(codes() | {"pool": np.full((1, 5, 1, 1), np.nan)})
+    assert not result.equal
+    assert (result.unread, result.missing) == (("pool",), ())
+    assert result.sentence.startswith("1 tensor cannot be read ('pool')")
+
+
 def test_unsigned_bytes_are_signed_codes():
     result = compared({n: a.view(np.uint8) for n, a in codes().items()})
     assert result.equal
@@ -177,13 +209,23 @@ FILES = {
     "empty.npy": (b"", "is empty"),
     "cut.npy": (b"\x93NUMPY\x01\x00v\x00{'descr': '<i2'", "is not an array file"),
     "no.npz": (b"PK\x03\x04 nothing", "not an .npz file"),
+    "none.npz": (b"PK\x05\x06" + b"\0" * 18, "holds no array"),
     "undriven.hex": (b"00\nxx\n", "undefined"),
     "words.hex": (b"hello\n", "not a hex number"),
     "twice.csv": (b"y,0,1\ny,0,2\n", "there twice"),
+    "net.onnx": (b"", "is a model, not a dump"),
     "y.hex": (b"// no words\n", "cut short or of another shape: it has 0 elements"),
     "gap.csv": (b"y,0,1\ny,3,2\n", "2 of the 4 elements"),
     "prose.log": (b"no numbers here\n", "holds no numbers"),
     "bad.json": (b"{", "not a JSON object"),
+    "large.json": (b'{"y": [1' + b"0" * 400 + b"]}", "not a JSON object"),
+    "superscript.log": ("[\u00b2] 1 2\n".encode(), "holds no tensor|size|match"),
+    "digits.log": (b"y " + b"9" * 5000 + b" 3\n", "is cut short or of another shape"),
+    "index.log": (b"y[" + b"9" * 5000 + b"] = 3\n", "holds no numbers"),
+    "hex.log": (b"y: 0x" + b"f" * 300 + b"\n", "holds no numbers"),
+    "separators.csv": (b",,,\n,,,\n", "holds no numbers"),
+    "back.hex": (b"@0\n00\n00\n@1\n", "is not after the 2 words"),
+    "far.hex": (b"00\n@c0000\n00\n@180000\n", "more than 1,048,576 words are left out"),
 }
 
 

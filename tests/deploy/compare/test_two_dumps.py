@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from small import codes, frames, session
 
+import qengine
 from qengine.deploy.compare import read_dump
-from qengine.deploy.compare.two_dumps import compare_dumps, compare_sessions
+from qengine.deploy.compare.two_dumps import compare_dumps
 from qengine.errors import DumpError
 
 
@@ -53,8 +54,20 @@ def test_nothing_in_common(tmp_path):
 
 
 def test_two_sessions():
-    assert compare_sessions(session(), session(), frames()[0]).equal
-    result = compare_sessions(session(), session(rounding="floor"), frames()[0])
-    assert [one.name for one in result.tensors] == ["x", "first/relu", "second.conv", "pool", "flat", "y"]
-    assert result.first.name == "x"
-    assert result.first.differences.keys() == {-1}
+    assert qengine.compare(session(), session(), frames()[0]).equal
+    result = qengine.compare(session(), session(rounding="floor"), frames()[0])
+    assert result.cause is not None
+    assert "floor" in result.sentence
+
+
+def test_words_that_are_too_long(tmp_path):
+    (tmp_path / "y.hex").write_text("f" * 33)
+    with pytest.raises(DumpError, match="words that are too long"):
+        compare_dumps(read_dump(tmp_path / "y.hex"), read_dump(tmp_path / "y.hex"))
+
+
+def test_numbers_that_are_nan(tmp_path):
+    first, second = {"y": np.float32([1, 2])}, {"y": np.float32([np.nan, np.nan])}
+    found = compare_dumps(saved(tmp_path / "a.npz", first), saved(tmp_path / "b.npz", second))
+    assert found.first.differing == 2
+    assert found.first.largest == 0

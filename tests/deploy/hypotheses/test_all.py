@@ -70,6 +70,15 @@ def pooled(shape, window, fmt="Q3.4"):
     return {e.tensor.name: Operation.of(e.bound_step, arrays, {}) for e in events if e.bound_step is not None}
 
 
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [("output:channels_reversed", lambda y: y[:, ::-1]), ("output:inverted", lambda y: -1 - y.astype(np.int64))],
+)
+@pytest.mark.parametrize("tensor", ["relu", "logits"])
+def test_what_an_operator_writes(digits, tensor, name, change):
+    np.testing.assert_array_equal(fault(digits[tensor], name), change(digits[tensor].codes))
+
+
 def test_a_mean_along_one_axis_has_one_pass():
     assert fault(pooled([1, 2, 9], [3])["mean"], "mean:two_pass") is None
     assert fault(pooled([1, 2, 9, 9], [3, 3])["mean"], "mean:two_pass") is not None

@@ -41,6 +41,8 @@ def read_dump(path: str | os.PathLike[str]) -> Dump:
         If nothing can be read there.
     """
     root = Path(path)
+    if root.suffix.lower() == ".onnx":
+        raise DumpError(f"{root} is a model, not a dump; give the model first, then the dump")
     if root.is_dir():
         return _read_folder(root)
     return Dump(str(root), (tuple(_read_file(root, root.stem)),))

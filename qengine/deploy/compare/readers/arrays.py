@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import zipfile
 
-from qengine.data.read import ARCHIVE_ERRORS, array_of, read_entry
+from qengine.data.read import ARCHIVE_ERRORS, array_of
 from qengine.deploy.compare.dump import DumpedTensor
 from qengine.errors import DumpError, FeedError, first_line
+from qengine.memory import MAX_ELEMENTS
 
 _PREFIXES = ("in:", "out:")
 
@@ -24,13 +25,16 @@ def read_npy(name: str, content: bytes, source: str) -> list[DumpedTensor]:
 def read_npz(name: str, content: bytes, source: str) -> list[DumpedTensor]:
     """Return the tensors of an .npz file, each by its key."""
     del name
+    arrays = {}
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            keys = [entry.filename.removesuffix(".npy") for entry in archive.infolist()]
-            arrays = {key: read_entry(archive, key) for key in keys}
+            for entry in archive.infolist():
+                key = entry.filename.removesuffix(".npy")
+                with archive.open(entry) as file:
+                    arrays[key] = array_of(file, entry.file_size, f"{source} ['{key}']", MAX_ELEMENTS)
     except FeedError as error:
-        raise DumpError(str(error).replace("None", source, 1)) from None
-    except (*ARCHIVE_ERRORS, KeyError) as error:
+        raise DumpError(str(error)) from None
+    except ARCHIVE_ERRORS as error:
         raise DumpError(f"{source} is not an .npz file, or damaged: {first_line(error)}") from None
     if not arrays:
         raise DumpError(f"{source} holds no array")

@@ -12,6 +12,7 @@ from qengine.deploy.compare.readers.raw import number_in
 from qengine.errors import DumpError
 
 _COMMENT = re.compile(r"//[^\n]*|#[^\n]*|/\*.*?\*/", re.DOTALL)
+_MAX_PADDED = 1 << 20
 _WORD = re.compile(r"(?:0x)?[0-9a-fA-F_xXzZ?]+")
 
 
@@ -25,9 +26,10 @@ def read_hex(name: str, content: bytes, source: str) -> list[DumpedTensor]:
     """
     text = _COMMENT.sub(" ", content.decode("ascii", "replace"))
     words: list[str] = []
+    padded = 0
     for word in text.split():
         if word.startswith("@"):
-            _pad_to(words, word, source)
+            padded += _pad_to(words, word, source, _MAX_PADDED - padded)
             continue
         plain = word.replace("_", "").removeprefix("0x").removeprefix("0X").rstrip(",")
         if re.fullmatch(r"[0-9a-fA-F]+", plain) is None:
@@ -43,17 +45,21 @@ def read_hex(name: str, content: bytes, source: str) -> list[DumpedTensor]:
     return [DumpedTensor(name, source, readings, number_in(name))]
 
 
-def _pad_to(words: list[str], address: str, source: str) -> None:
+def _pad_to(words: list[str], address: str, source: str, most: int) -> int:
+    """Append at most `most` zeros up to an address, unless nothing stands before it, and return their number."""
     try:
         start = int(address[1:], 16)
     except ValueError:
         raise DumpError(f"{source}: the address '{address[:40]}' is not a hex number") from None
-    if start < len(words) or start > len(words) + (1 << 20):
-        if words:
-            raise DumpError(f"{source}: the address {address} is not after the {len(words)} words before it")
-        return
-    if words:
-        words.extend(["0"] * (start - len(words)))
+    if not words:
+        return 0
+    missing = start - len(words)
+    if missing < 0:
+        raise DumpError(f"{source}: the address {address[:40]} is not after the {len(words)} words before it")
+    if missing > most:
+        raise DumpError(f"{source}: before the address {address[:40]} more than {_MAX_PADDED:,} words are left out")
+    words.extend(["0"] * missing)
+    return missing
 
 
 def _readings(words: list[str], bits: int, count: int) -> Iterator[Reading]:
@@ -61,8 +67,8 @@ def _readings(words: list[str], bits: int, count: int) -> Iterator[Reading]:
     width = max(map(len, words))
     if width % digits == 0 and width > digits:
         lanes = width // digits
-        split = [[w.rjust(width, "0")[i * digits : (i + 1) * digits] for i in range(lanes)] for w in words]
         if len(words) * lanes >= count and (len(words) - 1) * lanes < count:
+            split = [[w.rjust(width, "0")[i * digits : (i + 1) * digits] for i in range(lanes)] for w in words]
             numbers = np.array([[int(part, 16) for part in line] for line in split], np.int64)
             yield Reading(
                 _signed(numbers[:, ::-1].reshape(-1), 4 * digits), f"{lanes} lanes, the first in the low bits"

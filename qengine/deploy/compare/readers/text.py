@@ -12,6 +12,7 @@ between the parts:
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,11 +23,14 @@ from qengine.deploy.compare.dump import DumpedTensor, as_integers
 from qengine.deploy.compare.readers.raw import readings_of
 from qengine.errors import DumpError, first_line
 
-_NUMBER = re.compile(r"[-+]?(?:0[xX][0-9a-fA-F]+|(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|nan|inf)", re.IGNORECASE)
+_NUMBER = re.compile(
+    r"[-+]?(?:0x[0-9a-f]{1,16}|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[-+]?[0-9]+)?|nan|inf)", re.IGNORECASE | re.ASCII
+)
+_INDEX = re.compile(r"[0-9]{1,18}")
 _HEX_BYTES = re.compile(r"(?:[0-9a-fA-F]{2})+")
 _SEPARATOR = re.compile(r"[\s,;|]+")
 _BRACKETED = re.compile(r"^\[([^\]\s]*[^\]\s\d.:,][^\]]*|\d+)\]\s*(.*)$")
-_INDEXED = re.compile(r"^([^\s,;\[\]]+)\[([\d\s,]+(?:\]\[\d+)*)\]\s*[=:,\s]\s*(\S+)$")
+_INDEXED = re.compile(r"^([^\s,;\[\]]+)\[([\d\s,]+(?:\]\[\d+)*)\]\s*[=:,\s]\s*(\S+)$", re.ASCII)
 
 
 @dataclass
@@ -69,7 +73,7 @@ def read_json(name: str, content: bytes, source: str) -> list[DumpedTensor]:
         loaded: Any = json.loads(content)
         items = loaded.items() if isinstance(loaded, dict) else [(name, loaded)]
         arrays = {str(key): as_integers(np.array(value, np.float64)) for key, value in items}
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise DumpError(f"{source} is not a JSON object of lists of numbers: {first_line(error)}") from None
     return [DumpedTensor.of_array(key, f"{source} ['{key}']", a, n) for n, (key, a) in enumerate(arrays.items())]
 
@@ -96,33 +100,42 @@ def _read_line(text: str, current: str, found: dict[str, _Values], place: str) -
     """Add the numbers of a line to a tensor, and return the name of that tensor."""
     if match := _INDEXED.match(text):
         key, index, value = match.groups()
-        if _NUMBER.fullmatch(value):
-            _put(found.setdefault(key, _Values()), tuple(map(int, re.findall(r"\d+", index))), value, place)
+        parts = re.findall(r"[0-9]+", index)
+        if _NUMBER.fullmatch(value) and all(map(_INDEX.fullmatch, parts)):
+            _put(found.setdefault(key, _Values()), tuple(map(int, parts)), value, place)
             return key
     if match := _BRACKETED.match(text):
         key, rest = match[1].strip(), match[2].lstrip(":= ")
         head, _, tail = rest.partition(":")
         if tail and not _NUMBER.fullmatch(head.strip()):
             key, rest = head.strip(), tail
-        _extend(found.setdefault(key, _Values(number=int(key) if key.isdigit() else None)), rest)
+        _extend(found.setdefault(key, _Values(number=int(key) if _INDEX.fullmatch(key) else None)), rest)
         return key
     words = [word for word in _SEPARATOR.split(text) if word]
     head, colon, tail = text.partition(":")
     if colon and head.strip() and not _NUMBER.fullmatch(head.strip()) and not _SEPARATOR.search(head.strip()):
         _extend(found.setdefault(head.strip(), _Values()), tail)
         return head.strip()
+    if not words:
+        return current  # separators alone
     if _NUMBER.fullmatch(words[0]):
         _extend(found.setdefault(current, _Values()), text)
         return current
     key, rest = words[0], words[1:]
-    if len(rest) == 2 and rest[0].isdigit() and len(rest[1]) >= 4 and _HEX_BYTES.fullmatch(rest[1]) and "," in text:
+    if (
+        len(rest) == 2
+        and _INDEX.fullmatch(rest[0])
+        and len(rest[1]) >= 4
+        and _HEX_BYTES.fullmatch(rest[1])
+        and "," in text
+    ):
         values = found.setdefault(key, _Values())
         values.content += bytes.fromhex(rest[1])
         values.number = int(rest[0])
         return key
     if len(rest) < 2 or not all(_NUMBER.fullmatch(word) for word in rest):
         return current  # a headline, or another line of a log
-    if all(word.isdigit() for word in rest[:-1]):
+    if all(map(_INDEX.fullmatch, rest[:-1])):
         _put(found.setdefault(key, _Values()), tuple(map(int, rest[:-1])), rest[-1], place)
     else:
         _extend(found.setdefault(key, _Values()), " ".join(rest))
@@ -164,7 +177,7 @@ def _filled(by_index: dict[tuple[int, ...], float], where: str) -> Any:
     if len(axes) > 1:
         raise DumpError(f"{where}: indices have {min(axes)} and {max(axes)} numbers; all have one for each axis")
     shape = tuple(max(index[axis] for index in by_index) + 1 for axis in range(axes.pop()))
-    total = int(np.prod(shape))
+    total = math.prod(shape)
     if total != len(by_index):
         raise DumpError(f"{where}: {len(by_index):,} of the {total:,} elements up to index {list(shape)} are there")
     array = np.empty(shape)

@@ -104,7 +104,7 @@ def _lowered(context: PlainContext[Linear], rules: Accumulation) -> Lowered:
     register = sums.register
     spec = RegisterDot(
         tile,
-        1 if is_wide else max(context.isa.registers // (4 * tile), 1),
+        1 if is_wide else max(context.isa.registers // (3 * tile), 1),
         is_wide,
         register.saturates and register.bits is not None,
         register.is_cast and register.saturates and register.bits is not None,
