@@ -13,8 +13,8 @@ from qengine.cli.output import compare as record
 KEYS = {
     "reference", "dump", "equal", "first", "cause", "explained", "explained_completely", "broken", "sentence",
     "operator", "equally_good", "decided_by", "same_for_every_input", "by_hand", "also_explains", "targets",
-    "inherited", "own", "sample", "samples", "missing", "unread", "unmatched", "notes", "tried", "tensors", "learned",
-    "written",
+    "inherited", "own", "sample", "samples", "missing", "unread", "unmatched", "notes", "tried",
+    "tensors", "learned", "written",
 }  # fmt: skip
 
 

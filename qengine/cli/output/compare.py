@@ -19,7 +19,7 @@ also_explains, targets  own errors of other operators that it explains too; targ
 own, inherited          tensors with errors of their own, and with inherited errors only
 sample, samples         name of the sample that the dump is of; number of samples that were compared
 missing, unmatched      tensors that the dump lacks; names in it that the model does not have
-unread                  tensors whose numbers in the dump cannot be theirs, for which a note says why
+unread                  tensors whose numbers in the dump cannot be theirs; notes say why
 tensors                 [{name, operator, format, codes, differing, own, largest, differences, read, matched_by}]
 tried                   number of hypotheses that were tried
 notes                   lines of text
