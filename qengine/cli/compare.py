@@ -131,6 +131,8 @@ def compare(
 
     qengine compare model.onnx trace.log --formats formats.json -i x=photo.png --json -o diff.html
 
+    qengine compare pack traces --learn device.toml
+
     qengine compare a.npz b.npz
 
     Exit status: 0 where all codes are equal, 1 where they differ, 2 for an error.

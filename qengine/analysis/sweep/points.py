@@ -261,8 +261,7 @@ class Grid:
                     else None,
                     "headroom": self.headroom,
                     "per_channel": bool(per_channel),
-                    # Before a Relu cuts them, negative sums would wrap to large codes.
-                    "unsigned": self.unsigned and not allowed.signed_only and not wraps,
+                    "unsigned": CalibrationOptions(unsigned=self.unsigned, target=target).may_be_unsigned,
                     "tie_joins": self.tie_joins,
                     "output_bits": str(self.output_bits),
                 }

@@ -16,11 +16,12 @@ from rich.text import Text
 
 from qengine.analysis.target_check import AccumulatorNeed, TargetCheck
 from qengine.cli.jsontext import as_object
-from qengine.cli.output.console import open_table, rendered
+from qengine.cli.output.console import open_table, rendered, shortened
 from qengine.errors import printable
 from qengine.targets import Target
 from qengine.targets.words import constraints_in_words, rules_in_words
 
+_MOST_NAME = 20  # characters of a name that has little room
 _LISTED = 3  # tensors or nodes with the same fault that are named
 
 
@@ -39,11 +40,8 @@ def list_as_table(targets: Sequence[Target]) -> str:
     for one in targets:
         style = "" if one.status == "verified" else "yellow"
         table.add_row(one.name, Text(one.status, style=style), one.description)
-    lines = [
-        "",
-        "qengine targets NAME shows the rules, constraints and sources of one; --target takes a TOML file too.",
-    ]
-    return rendered(f"{len(targets)} targets", table, lines)
+    line = "qengine targets NAME shows the rules, constraints and sources of one; --target takes a TOML file too."
+    return rendered(f"{len(targets)} targets", table, [line])
 
 
 def one_as_json(target: Target) -> str:
@@ -84,13 +82,14 @@ def check_as_table(model: str, check: TargetCheck) -> str:
     """Return a check as a table."""
     table = open_table()
     for heading in ("what", "found", "the target has", "what to do"):
-        table.add_column(heading, overflow="fold", min_width=12)
+        table.add_column(heading, overflow="fold", min_width=_MOST_NAME + 1 if heading == "what" else 12)
     subjects: dict[tuple[str, ...], list[str]] = {}
     for one in check.violations:
         subjects.setdefault((one.operator, one.found, one.allowed, one.remedy), []).append(one.subject)
     for (operator, *cells), names in subjects.items():
         more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-        what = f"{operator} {', '.join(names[:_LISTED])}{more}".strip()
+        listed = [shortened(name, _MOST_NAME) for name in names[:_LISTED]]
+        what = f"{operator} {', '.join(listed)}{more}".strip()
         table.add_row(*(Text(printable(cell)) for cell in (what, *cells)))
     name, count = check.target.name, len(check.violations)
     what = f"nothing that {name} does not have" if not count else f"{count} x not on {name}"
@@ -99,7 +98,7 @@ def check_as_table(model: str, check: TargetCheck) -> str:
     if proved:
         lines.append(Text(f"{proved} of {len(check.accumulators)} accumulators are proved never to overflow"))
     lines += [Text(printable(f"note: {note}"), style="yellow") for note in check.notes]
-    return rendered(f"{model}: {what}", table if count else Text(""), lines)
+    return rendered(f"{model}: {what}", table if count else Group(), lines)
 
 
 def _accumulator(one: AccumulatorNeed) -> str:

@@ -20,7 +20,7 @@ from qengine.deploy.compare.pack_subject import is_pack_folder, subject_of_pack
 from qengine.deploy.compare.readers import read_dump
 from qengine.deploy.compare.result import Cause, Comparison, Fault, TensorResult
 from qengine.deploy.compare.subject import Subject
-from qengine.errors import OptionError
+from qengine.errors import DumpError, OptionError
 from qengine.runtime.session import InferenceSession
 
 __all__ = ["Cause", "Comparison", "Fault", "Subject", "TensorResult", "compare", "compare_dump", "read_dump"]
@@ -91,6 +91,8 @@ def _dump_of_session(session: InferenceSession, subject: Subject) -> Dump:
     """Return the codes of another session of the model on all samples."""
     if not subject.samples:
         raise OptionError("two sessions are compared on feeds: give them")
+    if not session.in_fixed_point:
+        raise OptionError("the other session runs in float32, and has no codes: give it formats")
     names = sorted(session.rounded)
     samples = []
     for feeds in subject.samples:
@@ -103,8 +105,17 @@ def _dump(dump: str | os.PathLike[str] | Mapping[str, Any] | Dump) -> Dump:
     if isinstance(dump, Dump):
         return dump
     if isinstance(dump, Mapping):
-        tensors = [
-            DumpedTensor.of_array(name, f"array '{name}'", np.asarray(a), i) for i, (name, a) in enumerate(dump.items())
-        ]
-        return Dump("arrays", (tuple(tensors),))
+        return Dump("arrays", (tuple(_of_array(name, a, i) for i, (name, a) in enumerate(dump.items())),))
     return read_dump(dump)
+
+
+def _of_array(name: Any, given: Any, number: int) -> DumpedTensor:
+    if not isinstance(name, str):
+        raise DumpError(f"arrays of a dump are given by name, not by {name!r}")
+    try:
+        array = np.asarray(given)
+    except ValueError as error:
+        raise DumpError(f"array '{name}': {error}") from None
+    if array.dtype.kind not in "biuf":
+        raise DumpError(f"array '{name}' holds {array.dtype}, and a dump holds numbers")
+    return DumpedTensor.of_array(name, f"array '{name}'", array, number)

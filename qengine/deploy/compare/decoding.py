@@ -175,7 +175,7 @@ def _codes(reading: Reading, tensor: Tensor) -> Iterator[tuple[str, Array | None
 def _from_real(numbers: Array, tensor: Tensor) -> Array | None:
     """Return real numbers as codes; None where some lie between steps, or beyond the word."""
     fmt = tensor.format
-    if not isinstance(fmt, QFormat):
+    if not isinstance(fmt, QFormat) or not np.isfinite(numbers).all():
         return None
     scaled = np.ldexp(numbers.astype(np.float64), fmt.fraction_bits)
     codes = np.rint(scaled)

@@ -338,7 +338,7 @@ def _notes(kinds: Sequence[LearnedKind]) -> Iterator[str]:
             listed = ", ".join(one.unexplained[:6])
             yield f"{one.kind}: no rules were found that give all codes of {listed}."
         elif one.others:
-            listed = "; ".join(one.others[:6]) + ("; ..." if len(one.others) > 6 else "")
+            listed = "; ".join(one.others[:6]) + (f"; {len(one.others) - 6} more" if len(one.others) > 6 else "")
             yield f"{one.kind}: the traces leave open whether it is not rather {listed}."
     seen = {one.kind for one in kinds}
     unseen = [kind for kind in ("linear", "add", "mul", "mean", "table", "convert") if kind not in seen]

@@ -3,7 +3,7 @@
 Whatever a file holds, a node gives either exact formats and rules, or an error that names it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ from qengine.model.graph import Node
 from qengine.model.ops.qonnx import BIPOLAR, bipolar, integer_range, rounding_of
 from qengine.model.rules import Modes
 from qengine.qformat import ChannelFormats, Format, Overflow, QFormat, Rounding
+
+_ATTRIBUTES = ("signed", "narrow", "rounding_mode")
 
 _MOST_BITS, _MOST_CONSTANT_BITS = 16, 32
 
@@ -144,6 +146,7 @@ def quantization_of(node: Node, constants: Mapping[str, NDArray[Any]]) -> Quanti
     UnsupportedError
         If it means something that fixed point cannot say.
     """
+    _check_attributes(node, () if node.operator == BIPOLAR else _ATTRIBUTES)
     if node.operator == BIPOLAR:
         (scale,) = _parameters(node, constants, ("scale",))
         return Quantization(node, _exponents(scale, "scale"), 1, True, False, Rounding.HALF_EVEN)
@@ -176,6 +179,7 @@ def truncation_of(node: Node, constants: Mapping[str, NDArray[Any]]) -> Truncati
     The integers of the first rounding are not clipped in QONNX. Here they have just the bits at which clipping them
     changes no result, as the second rounding clips its own; in the older version, one more than the node tells.
     """
+    _check_attributes(node, _ATTRIBUTES)
     if len(node.inputs) < 6:
         scale, zero_point, in_bits, out_bits = _parameters(
             node, constants, ("scale", "zero_point", "in_bit_width", "out_bit_width")
@@ -259,6 +263,14 @@ def _width(bits: NDArray[Any], name: str) -> int:
             f"{_MOST_CONSTANT_BITS}: train with fewer"
         )
     return int(width)
+
+
+def _check_attributes(node: Node, known: Sequence[str]) -> None:
+    for name in node.attributes:
+        if name not in known:
+            raise UnsupportedError(
+                f"its attribute '{name}' has no meaning here; there are {', '.join(known) or 'none'}"
+            )
 
 
 def _flag(node: Node, name: str, default: int | None = None) -> bool:

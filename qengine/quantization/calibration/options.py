@@ -9,6 +9,7 @@ from typing import TypedDict
 
 from qengine.checks import check_whole_number
 from qengine.errors import OptionError
+from qengine.qformat import Overflow
 from qengine.quantization.calibration.choose import Method
 from qengine.quantization.calibration.ties import Ties
 from qengine.runtime.options import SessionOptions
@@ -124,8 +125,13 @@ class CalibrationOptions:
 
     @property
     def may_be_unsigned(self) -> bool:
-        """Whether there are unsigned formats."""
-        return self.unsigned and not self.constraints.signed_only
+        """Whether there are unsigned formats; where results wrap, negative sums before a Relu would be large codes."""
+        return self.unsigned and not self.constraints.signed_only and not self.results_wrap
+
+    @property
+    def results_wrap(self) -> bool:
+        """Whether results that a word of the target cannot hold wrap."""
+        return isinstance(self.target, Target) and self.target.rules.overflow is Overflow.WRAP
 
     @property
     def ties(self) -> Ties:
@@ -139,7 +145,7 @@ class CalibrationOptions:
         return allowed is None or bits in allowed
 
     def notes_on_target(self) -> Iterator[str]:
-        """Yield a note on each word length that is given and that the target does not have."""
+        """Yield a note on each word length that the target does not have, and on formats in which results may wrap."""
         for kind, bits, allowed in (
             ("activations", self.activation_word_length, self.constraints.activation_bits),
             ("weights", self.weight_word_length, self.constraints.weight_bits),
@@ -150,6 +156,12 @@ class CalibrationOptions:
                     f"{kind} have {bits} bits, as given; target {self.target.name} has {listed_bits(allowed)}: "
                     "leave out the word length to have one of these"
                 )
+        if self.results_wrap:
+            assert isinstance(self.target, Target)
+            advice = "sums that a Relu cuts must fit too: check the SQNR, and give headroom"
+            if self.method != Method.MAX:
+                advice = f"method {self.method} lets large values wrap: give method max; {advice}"
+            yield f"results of target {self.target.name} wrap, and {advice}"
 
 
 def word_length(allowed: tuple[int, ...] | None) -> int:

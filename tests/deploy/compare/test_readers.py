@@ -193,6 +193,10 @@ BAD = {
     "NaN": ({"y": np.full((1, 5), np.nan)}, "NaN"),
     "beyond the word": ({"y": np.full((1, 5), 1000)}, "do not fit Q3.4"),
     "between steps": ({"y": np.full((1, 5), 0.3)}, "steps"),
+    "infinity": ({"y": np.full((1, 5), np.inf)}, "steps"),
+    "complex": ({"y": np.zeros((1, 5), complex)}, "holds complex128"),
+    "ragged": ({"y": [[1], [2, 3]]}, "array 'y'"),
+    "a number as a name": ({3: np.zeros((1, 5))}, "by name, not by 3"),
     "no such name": ({"lstm": np.zeros(1000, np.int8)}, "no tensor of the dump is one of the model"),
 }
 

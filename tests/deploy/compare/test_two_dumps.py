@@ -7,7 +7,7 @@ from small import codes, frames, session
 import qengine
 from qengine.deploy.compare import read_dump
 from qengine.deploy.compare.two_dumps import compare_dumps
-from qengine.errors import DumpError
+from qengine.errors import DumpError, OptionError
 
 
 def saved(path, arrays):
@@ -58,6 +58,8 @@ def test_two_sessions():
     result = qengine.compare(session(), session(rounding="floor"), frames()[0])
     assert result.cause is not None
     assert "floor" in result.sentence
+    with pytest.raises(OptionError, match="the other session runs in float32"):
+        qengine.compare(session(), session().in_float32(), frames()[0])
 
 
 def test_words_that_are_too_long(tmp_path):

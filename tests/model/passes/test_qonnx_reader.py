@@ -263,6 +263,7 @@ def changed(**changes):
         ({"narrow": "yes"}, ModelError, "'narrow' is 'yes'"),
         ({"rounding_mode": "STOCHASTIC"}, UnsupportedError, "'STOCHASTIC' has no rule; there are ROUND"),
         ({"rounding_mode": 3}, UnsupportedError, "3 has no rule"),
+        ({"axis": 1}, UnsupportedError, "'axis' has no meaning here; there are signed, narrow, rounding_mode"),
         ({"inputs": ["x", "q_s", "q_z"]}, ModelError, "3 inputs"),
         ({"inputs": ["x", "q_s", "", "q_b"]}, ModelError, "4 inputs"),
         ({"inputs": ["x", "x", "q_z", "q_b"]}, UnsupportedError, "scale 'x' is computed by the model"),

@@ -5,7 +5,7 @@ import pytest
 from networks import network, weights
 
 import qengine
-from qengine import QFormat, Target, calibrate
+from qengine import CalibrationOptions, QFormat, Target, calibrate
 from qengine.errors import TargetError
 from qengine.model.rules import Modes, Rules
 from qengine.qformat import Overflow
@@ -233,3 +233,15 @@ def test_the_formats_of_a_concat_in_a_concat_that_is_an_output_are_those_that_a_
     session = qengine.InferenceSession(model, formats=found.formats)
     codes, *parts = session.run(["y", "c", "m", "g"], FEEDS[0], raw=True)
     np.testing.assert_array_equal(codes, np.concatenate([parts[0], parts[1], parts[2]], axis=1))
+
+
+WRAPS = [("ap-fixed", "mse", True), ("ap-fixed", "max", True), ("onnx", "mse", False)]
+
+
+@pytest.mark.parametrize(("target", "method", "wraps"), WRAPS)
+def test_where_results_wrap_formats_are_signed_and_a_note_says_why(target, method, wraps):
+    options = CalibrationOptions(target=target, method=method)
+    assert options.may_be_unsigned != wraps
+    notes = list(options.notes_on_target())
+    assert [note.startswith(f"results of target {target} wrap") for note in notes] == [True] * wraps
+    assert any("give method max" in note for note in notes) == (wraps and method == "mse")

@@ -73,7 +73,7 @@ def test_what_cannot_be_checked_is_reported():
 
 
 def test_the_command_leaves_no_file_that_differs(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(recipe, "quantized_model", lambda session: changed(quantized_model(session), "v_quantized"))
+    monkeypatch.setattr(recipe, "quantized_model", lambda *given: changed(quantized_model(*given), "v_quantized"))
     (tmp_path / "m.onnx").write_bytes(MODEL)
     np.save(tmp_path / "x.npy", X)
     words = ["quantize", str(tmp_path / "m.onnx"), "--qformat", "Q3.4", "-o", str(tmp_path / "q.onnx")]

@@ -257,7 +257,7 @@ def test_means_equal_the_reference(method, isa):
     model = network(nodes, inputs={"x": [2, 17, 9, 8]})
     feeds = {"x": feed((2, 17, 9, 8))}
     for formats in ({}, {"p": "Q2.6"}):
-        for pads in (None, True):
+        for pads in (None, method != "two_pass"):
             rules = Rules(Rounding.TRUNC, mean=MeanRule(method, pads))
             options = {"qformat": "Q2.5", "formats": formats, "rules": rules}
             got, want, ran = both(model, feeds, isa, names=["p", "y"], **options)
