@@ -1,5 +1,6 @@
 """`qengine quantize`: write a quantized ONNX model, with formats chosen on data."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -62,11 +63,12 @@ def quantize(
 
     qengine quantize digits --bits 8 --recipe best -o digits_q.onnx && qengine run digits_q.onnx ...
 
-    Formats come from --formats and --qformat, or are chosen on the data as by `qengine calibrate`.
+    Formats come from --formats and --qformat, or are chosen on the data as by `qengine calibrate`. Where they are given,
+    --target gives rules alone, which only --as qonnx can write.
     """
     wanted = choice.calibration_options()
     given = None if formats is None else read_formats(formats)
-    if given is not None and wanted != CalibrationOptions():
+    if given is not None and replace(wanted, target=None) != CalibrationOptions():
         raise OptionError("--formats gives the formats: leave out options that choose them, such as --bits")
     reads_data = needs_data(recipe)
     run_files(command.operators or [])

@@ -132,4 +132,24 @@ def test_a_qonnx_model_is_written_with_the_roundings_of_the_options(tmp_path, ca
     assert cli.main([*words[:6], "--rounding", "half_up", "-o", str(out)]) == 2
     assert "half_up, for which QONNX has no name" in capsys.readouterr().err
     assert cli.main([*words[:5], "finn", "-o", str(out)]) == 2
-    assert "writes is 'finn'; there are qdq, qonnx" in capsys.readouterr().err
+    assert "writes is 'finn'; there are qdq, qonnx (--as" in capsys.readouterr().err
+
+
+def test_rules_go_with_formats_that_are_given(tmp_path, capsys):
+    (tmp_path / "f.json").write_text('{"x": "Q3.4", "y": "Q4.3"}')
+    (tmp_path / "m.onnx").write_bytes(MODEL)
+    (tmp_path / "t.toml").write_text('name = "t"\n[rules]\nrounding = "floor"\n')
+    out, data = tmp_path / "q.onnx", tmp_path / "d.npz"
+    words = ["quantize", str(tmp_path / "m.onnx"), "--formats", str(tmp_path / "f.json"), "-o", str(out)]
+    for given in (["--target", str(tmp_path / "t.toml")], ["--rounding", "floor"], ["--rule", "rounding=floor"]):
+        assert cli.main([*words, "--as", "qonnx", *given]) == 0
+        assert {str(one.rounding) for one in qengine.InferenceSession(out).rules.tensors.values()} == {"floor"}
+        assert cli.main([*words, *given]) == 2
+        assert re.search("nothing for rounding; one of QONNX .--as qonnx", capsys.readouterr().err)
+    # Where formats are chosen, those within a target say something of it; a rule alone does not.
+    np.savez(data, x=np.ones((1, 3, 6, 5), np.float32))
+    chosen = [*words[:2], *words[4:], "--data", str(data)]
+    assert cli.main([*chosen, "--target", str(tmp_path / "t.toml")]) == 0
+    assert "its rules are not in the file" in capsys.readouterr().out
+    assert cli.main([*chosen, "--overflow", "wrap"]) == 2
+    assert "nothing for overflow" in capsys.readouterr().err

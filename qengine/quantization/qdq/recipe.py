@@ -21,7 +21,7 @@ from qengine.quantization.qdq.check import check_written
 from qengine.quantization.qdq.pairs import UndecidedFormatError
 from qengine.quantization.qdq.shape_formats import with_formats, with_shape_formats
 from qengine.quantization.qdq.spelling import ACTIVATION_BITS
-from qengine.quantization.qdq.write import Writes, quantized_model
+from qengine.quantization.qdq.write import Writes, check_rules, quantized_model
 from qengine.runtime.options import SessionOptions
 from qengine.runtime.session import InferenceSession
 from qengine.targets import Target
@@ -108,14 +108,15 @@ def quantize_model(
     session
         Options of the runs, of which the limits (``max_...``), `threads` and the target have an effect: formats are
         chosen within its constraints. None for the defaults. For QONNX `target`, `rules`, `rounding` and `overflow`
-        have one too: each tensor is written with its own.
+        have one too: each tensor is written with its own. Rules that the nodes cannot say are an error, but for those of
+        a target with pairs where formats are chosen on data.
     writes
         Nodes that round: "qdq", pairs of ONNX, or "qonnx", Quant nodes.
 
     Raises
     ------
     OptionError
-        If there are neither formats nor data, or the value of an option is not allowed.
+        If there are neither formats nor data, the value of an option is not allowed, or the nodes cannot say a rule.
     UnsupportedError
         If the model, read back, gives other codes than the session, on the first sample of the data or, without data,
         on one that is made up.
@@ -130,6 +131,8 @@ def quantize_model(
         if qformat is None:
             raise OptionError("formats are needed, or a qformat, or data that formats are chosen on: give one of them")
         formats = {}
+    # Formats that are chosen on data keep the constraints of a target, whatever nodes are written.
+    check_rules((replace(runs, target=None) if writes == "qdq" and formats is None else runs).rules_of_run(), writes)
     if writes == "qdq" and formats is None and options.activation_word_length not in ACTIVATION_BITS:
         raise OptionError(f"a quantized model stores activations in 8 or 16 bits, not {options.activation_word_length}")
     graph = model if isinstance(model, Graph) else load(model)

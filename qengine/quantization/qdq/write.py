@@ -55,9 +55,7 @@ def quantized_model(session: InferenceSession, writes: Writes = "qdq") -> onnx.M
     """
     if not session.in_fixed_point:
         raise OptionError("a session in float32 has no formats to write: give it a qformat or formats")
-    if writes not in get_args(Writes):
-        raise OptionError(f"writes is {writes!r}; there are {', '.join(get_args(Writes))}")
-    _check_rules(session.rules, writes)
+    check_rules(session.rules, writes)
     session = with_shape_formats(session, None)
     graph = session.graph
     version = version_of(graph, OPSET)
@@ -81,8 +79,10 @@ def quantized_model(session: InferenceSession, writes: Writes = "qdq") -> onnx.M
     return model
 
 
-def _check_rules(rules: Rules, writes: Writes) -> None:
-    """Raise OptionError for rules that no node says."""
+def check_rules(rules: Rules, writes: Writes) -> None:
+    """Raise OptionError for other nodes than there are, or for rules that the nodes cannot say."""
+    if writes not in get_args(Writes):
+        raise OptionError(f"writes is {writes!r}; there are {', '.join(get_args(Writes))} (--as, writes=)")
     if writes == "qdq" and rules != Rules():
         raise OptionError(
             "a quantized model rounds half to even, saturates, and has no accumulator to wrap or islands, and nothing "
