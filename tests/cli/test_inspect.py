@@ -90,6 +90,8 @@ def test_formats_per_channel(capsys, soft):
     told = {one["name"]: one["format"] for one in json.loads(printed(capsys, *words))["tensors"]}
     assert len(told["w"]) == 4
     assert told["x"] == "Q3.4"
+    last_wins = json.loads(printed(capsys, *words, "--per-tensor"))["tensors"]
+    assert isinstance(next(one["format"] for one in last_wins if one["name"] == "w"), str)
 
 
 def test_for_a_person(capsys, soft):

@@ -170,7 +170,7 @@ def test_help_and_version(capsys):
     shown = capsys.readouterr().out
     for option in ("--qformat", "--weight-qformat", "--formats", "--rounding", "--overflow", "--accumulator-bits"):
         assert option in shown
-    for option in ("--per-channel", "--strict", "--isa", "--threads", "--json", "--input", "--out"):
+    for option in ("--per-channel", "--per-tensor", "--strict", "--isa", "--threads", "--json", "--input", "--out"):
         assert option in shown
 
 

@@ -42,7 +42,8 @@ class _FormatOptions:
         str | None,
         typer.Option(
             metavar="F",
-            help="Format of every activation, such as Q4.3 or UQ0.8. Without one: float32.",
+            help="Format of every activation, such as Q4.3 or UQ0.8. Without formats, typed or the model's own: "
+            "float32, which has no codes to write or compare.",
             rich_help_panel=FIXED_POINT,
         ),
     ] = None
@@ -59,7 +60,9 @@ class _FormatOptions:
     per_channel: Annotated[
         bool,
         typer.Option(
-            "--per-channel", metavar="", help="Give weights a format per output channel.", rich_help_panel=FIXED_POINT
+            "--per-channel/--per-tensor",
+            help="Give weights that --formats does not name a format per output channel, or one.",
+            rich_help_panel=FIXED_POINT,
         ),
     ] = False
 
