@@ -63,7 +63,7 @@ def quantize(
 
     qengine quantize digits --bits 8 --recipe best -o digits_q.onnx && qengine run digits_q.onnx ...
 
-    Formats come from --formats and --qformat, or are chosen on the data as by `qengine calibrate`. Where they are given,
+    Formats come from --formats and --qformat, or are chosen on the data as by `qengine calibrate`. With given formats
     --target gives rules alone, which only --as qonnx can write.
     """
     wanted = choice.calibration_options()

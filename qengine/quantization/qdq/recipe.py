@@ -13,6 +13,7 @@ from qengine.model.formats.files import FormatsByName, format_to_json
 from qengine.model.graph import Graph
 from qengine.model.loader import load
 from qengine.model.ops.operator import find
+from qengine.model.passes import remove_dead
 from qengine.model.steps import Rows
 from qengine.qformat import QFormat
 from qengine.quantization.calibration import CalibrationKeywords, CalibrationOptions, Feeds, choose_formats, observe
@@ -108,7 +109,7 @@ def quantize_model(
     session
         Options of the runs, of which the limits (``max_...``), `threads` and the target have an effect: formats are
         chosen within its constraints. None for the defaults. For QONNX `target`, `rules`, `rounding` and `overflow`
-        have one too: each tensor is written with its own. Rules that the nodes cannot say are an error, but for those of
+        have one too: each tensor is written with its own. Rules that the nodes cannot say are an error, except those of
         a target with pairs where formats are chosen on data.
     writes
         Nodes that round: "qdq", pairs of ONNX, or "qonnx", Quant nodes.
@@ -136,10 +137,12 @@ def quantize_model(
     if writes == "qdq" and formats is None and options.activation_word_length not in ACTIVATION_BITS:
         raise OptionError(f"a quantized model stores activations in 8 or 16 bits, not {options.activation_word_length}")
     graph = model if isinstance(model, Graph) else load(model)
+    unused = graph.tensors() - remove_dead(graph).tensors()
 
     def formats_of(changed: Graph) -> FormatsByName:
         if formats is not None or data is None:
-            found = formats or {}
+            # Corrections remove results that nothing reads, such as the last state of a GRU; a calibration names them.
+            found = {name: fmt for name, fmt in (formats or {}).items() if name not in unused}
         else:
             found = choose_formats(observe(changed, data, limits), options).formats
         return found if qformat is None else _with_rest(changed, found, qformat)

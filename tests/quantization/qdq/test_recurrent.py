@@ -122,3 +122,23 @@ def test_a_model_of_another_tool_computes_recurrent_nodes_on_real_numbers():
     np.testing.assert_allclose(found, want, rtol=0, atol=2e-4)
     with pytest.raises(qengine.QEngineError, match="strict"):
         qengine.InferenceSession(proto.SerializeToString(), strict=True).run(None, FEEDS[0])
+
+
+@pytest.mark.parametrize("writes", ["qdq", "qonnx"])
+@pytest.mark.parametrize("operator", GATES)
+def test_formats_of_a_calibration_name_states_that_nothing_reads(operator, writes):
+    given = network(
+        [(operator, "x w r", "y h", {"hidden_size": HIDDEN})],
+        inputs={"x": [TIME, BATCH, SIZE]},
+        constants={
+            name: np.full((1, GATES[operator] * HIDDEN, size), 0.25, np.float32)
+            for name, size in (("w", SIZE), ("r", HIDDEN))
+        },
+    )
+    formats = qengine.calibrate(given, FEEDS).formats
+    assert "h" in formats
+    wanted = qengine.InferenceSession(given, formats=formats).run(["y"], FEEDS[0])
+    written = qengine.quantize_model(given, formats=formats, writes=writes).model
+    np.testing.assert_array_equal(qengine.InferenceSession(written).run(["y"], FEEDS[0]), wanted)
+    with pytest.raises(FormatError, match="formats name 'hh', and the model has no such tensor"):
+        qengine.quantize_model(given, formats={**formats, "hh": "Q1.6"}, writes=writes)
