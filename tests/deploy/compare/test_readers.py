@@ -228,6 +228,10 @@ FILES = {
     "index.log": (b"y[" + b"9" * 5000 + b"] = 3\n", "holds no numbers"),
     "hex.log": (b"y: 0x" + b"f" * 300 + b"\n", "holds no numbers"),
     "separators.csv": (b",,,\n,,,\n", "holds no numbers"),
+    "value.csv": (b"name,index,value\ny,0,1\ny,1,abc\ny,2,3\n", r"value.csv, line 3: 'abc' is not a number"),
+    "axes.csv": (b"y,0,0,1\ny,0,1,--\n", r"axes.csv, line 2: '--' is not a number"),
+    "table.csv": (b"y,flat\n1,2\n3,4x\n5,6\n", r"table.csv, line 3: '4x' is not a number"),
+    "bare.csv": (b"1,2,3,O,5\n", r"bare.csv, line 1: 'O' is not a number"),
     "back.hex": (b"@0\n00\n00\n@1\n", "is not after the 2 words"),
     "far.hex": (b"00\n@c0000\n00\n@180000\n", "more than 1,048,576 words are left out"),
 }

@@ -49,7 +49,7 @@ def read_text(name: str, content: bytes, source: str) -> list[DumpedTensor]:
     Raises
     ------
     DumpError
-        If it holds no numbers, or an index twice.
+        If it holds no numbers or an index twice, or a table (.csv, .tsv) holds a value that is not a number.
     """
     lines = content.decode("utf-8", "replace").splitlines()
     columns = _columns(lines, source)
@@ -60,7 +60,10 @@ def read_text(name: str, content: bytes, source: str) -> list[DumpedTensor]:
     for number, line in enumerate(lines, 1):
         text = line.strip()
         if text and not text.startswith(("#", "//")):
-            current = _read_line(text, current, found, f"{source}, line {number}")
+            place = f"{source}, line {number}"
+            if source.lower().endswith((".csv", ".tsv")):
+                _check_values(text, place)
+            current = _read_line(text, current, found, place)
     tensors = [_tensor(key or name, values, source) for key, values in found.items() if _count(values)]
     if not tensors:
         raise DumpError(f"{source} holds no numbers; lines are like 'name,index,value' or 'name: value value'")
@@ -96,6 +99,20 @@ def _columns(lines: list[str], source: str) -> list[DumpedTensor] | None:
     ]
 
 
+def _check_values(text: str, place: str) -> None:
+    """Raise DumpError for a value that is not a number, after numbers or after a name and an index.
+
+    A log holds such lines between others, as a table does not.
+    """
+    words = [word for word in _SEPARATOR.split(text) if word]
+    first = 0 if words and _NUMBER.fullmatch(words[0]) else 1
+    indices = len(words) > 2 and all(map(_INDEX.fullmatch, words[1:-1]))
+    if first == 0 or (indices and not _is_content(words[1:], text)):
+        bad = next((word for word in words[first:] if not _NUMBER.fullmatch(word)), None)
+        if bad is not None:
+            raise DumpError(f"{place}: '{bad}' is not a number, such as -12, 0x1f or 0.5")
+
+
 def _read_line(text: str, current: str, found: dict[str, _Values], place: str) -> str:
     """Add the numbers of a line to a tensor, and return the name of that tensor."""
     if match := _INDEXED.match(text):
@@ -122,13 +139,7 @@ def _read_line(text: str, current: str, found: dict[str, _Values], place: str) -
         _extend(found.setdefault(current, _Values()), text)
         return current
     key, rest = words[0], words[1:]
-    if (
-        len(rest) == 2
-        and _INDEX.fullmatch(rest[0])
-        and len(rest[1]) >= 4
-        and _HEX_BYTES.fullmatch(rest[1])
-        and "," in text
-    ):
+    if _is_content(rest, text):
         values = found.setdefault(key, _Values())
         values.content += bytes.fromhex(rest[1])
         values.number = int(rest[0])
@@ -140,6 +151,13 @@ def _read_line(text: str, current: str, found: dict[str, _Values], place: str) -
     else:
         _extend(found.setdefault(key, _Values()), " ".join(rest))
     return key
+
+
+def _is_content(rest: list[str], text: str) -> bool:
+    """Whether the words after a name are a number and the bytes of a tensor in hex."""
+    if len(rest) != 2 or "," not in text or not _INDEX.fullmatch(rest[0]):
+        return False
+    return len(rest[1]) >= 4 and _HEX_BYTES.fullmatch(rest[1]) is not None
 
 
 def _put(values: _Values, index: tuple[int, ...], value: str, place: str) -> None:
