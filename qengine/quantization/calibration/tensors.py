@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.model.formats.constants import Readers, finite, nan_error, readers_of
+from qengine.model.formats.constants import Readers, biases_of, finite, nan_error, readers_of
 from qengine.model.formats.groups import format_groups, is_real
 from qengine.model.formats.parts import joins_in_parts
 from qengine.model.graph import Graph, Value
@@ -211,6 +211,10 @@ def _constants(model: Graph, optimized: Graph, known: frozenset[str], groups: Ma
     """Return the constants in no group that operators of a run quantize, by the model's own names."""
     named = {name for node in model.nodes for name, role in find(node).roles(node) if role in _QUANTIZED}
     constants = {}
+    for name, copies in biases_of(optimized, known).items():
+        # A run finds no code for these either; the node that reads one may be what became of a BatchNormalization.
+        if any(np.isnan(optimized.constants[copy]).any() for copy in copies):
+            raise nan_error(name, ())
     for name, readers in readers_of(optimized, known).items():
         arrays = [optimized.constants[n] for n in sorted(readers.names) if n in optimized.constants]
         arrays = [array for array in arrays if array.dtype.kind == "f"]

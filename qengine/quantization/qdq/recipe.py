@@ -132,7 +132,7 @@ def quantize_model(
         if qformat is None:
             raise OptionError("formats are needed, or a qformat, or data that formats are chosen on: give one of them")
         formats = {}
-    # Formats that are chosen on data keep the constraints of a target, whatever nodes are written.
+    # A target's constraints hold for formats that are chosen on data, also where pairs are written.
     check_rules((replace(runs, target=None) if writes == "qdq" and formats is None else runs).rules_of_run(), writes)
     if writes == "qdq" and formats is None and options.activation_word_length not in ACTIVATION_BITS:
         raise OptionError(f"a quantized model stores activations in 8 or 16 bits, not {options.activation_word_length}")

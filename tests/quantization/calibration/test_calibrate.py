@@ -366,3 +366,17 @@ def test_a_lookup_table_has_a_range_of_its_own():
     assert (found["table"].kind, found["table"].least, found["table"].most) == ("constant", -3.0, 40.0)
     assert (found["y"].kind, found["y"].least, found["y"].most) == ("activation", -3.0, 1.0)
     assert found["table"].format == found["y"].format == "Q6.1"
+
+
+def test_nan_in_what_a_bias_is_made_of():
+    """A calibration refuses what every run in fixed point would."""
+    one = np.ones(3, np.float32)
+    constants = {"s": one, "b": one, "m": np.array([0, np.nan, 1], np.float32), "v": one}
+    model = network([("BatchNormalization", "x s b m v", "y")], constants=constants)
+    feeds = {"x": np.ones((1, 3, 6, 5), np.float32)}
+    for refused in (
+        lambda: calibrate(model, [feeds]),
+        lambda: qengine.InferenceSession(model, qformat="Q3.4").run(None, feeds),
+    ):
+        with pytest.raises(FormatError, match="constant 'b' holds NaN: fixed point has no code for it"):
+            refused()
