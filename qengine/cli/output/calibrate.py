@@ -25,7 +25,7 @@ from rich.table import Table
 from rich.text import Text
 
 from qengine.cli.jsontext import as_object
-from qengine.cli.output.console import counted_samples, decibels, open_table, rendered
+from qengine.cli.output.console import Name, add_names, counted_samples, decibels, open_table, rendered
 from qengine.data.datasets import Dataset
 from qengine.errors import printable
 from qengine.qformat import PartFormats, QFormat, channel_formats
@@ -83,7 +83,7 @@ def _bits(calibration: Calibration) -> str:
 
 def _table(calibration: Calibration) -> Table:
     table = open_table()
-    table.add_column("tensor", overflow="fold", min_width=8)
+    add_names(table, "tensor", (tensor.name for tensor in calibration.tensors))
     table.add_column("kind", no_wrap=True)
     for heading in ("smallest", "largest"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -96,7 +96,7 @@ def _table(calibration: Calibration) -> Table:
     for tensor in calibration.tensors:
         costs = [_format(tensor, tensor.best), decibels(tensor.cost_db)] if tensor.cost_db else ["", ""]
         table.add_row(
-            Text(printable(tensor.name)),
+            Name(tensor.name),
             tensor.kind,
             _number(tensor.least),
             _number(tensor.most),

@@ -33,7 +33,7 @@ from rich.text import Text
 
 from qengine.analysis.report import Comparison
 from qengine.cli.jsontext import as_object
-from qengine.cli.output.console import counted_samples, decibels, figure, open_table, rendered, share
+from qengine.cli.output.console import Name, add_names, counted_samples, decibels, figure, open_table, rendered, share
 from qengine.cli.output.result import RunResult
 from qengine.errors import printable
 from qengine.metrics.declaration import Reference, Unit
@@ -95,14 +95,14 @@ def _title(result: RunResult) -> Text:
 
 def _float_table(result: RunResult) -> Table:
     table = open_table()
-    for heading in ("output", "shape"):
-        table.add_column(heading, overflow="fold")
+    add_names(table, "output", (one.name for one in result.summaries))
+    table.add_column("shape", overflow="fold")
     table.add_column("type", no_wrap=True)
     for heading in ("smallest", "largest"):
         table.add_column(heading, justify="right", no_wrap=True)
     for one in result.summaries:
         shape = " x ".join(map(str, one.shape)) or "scalar"
-        table.add_row(Text(printable(one.name)), shape, one.dtype, _number(one.min), _number(one.max))
+        table.add_row(Name(one.name), shape, one.dtype, _number(one.min), _number(one.max))
     return table
 
 
@@ -112,7 +112,7 @@ def _number(value: float | None) -> str:
 
 def _fixed_table(comparison: Comparison) -> Table:
     table = open_table()
-    table.add_column("tensor", overflow="fold", min_width=8)
+    add_names(table, "tensor", (t.name for t in comparison.tensors))
     table.add_column("computed by", overflow="fold", min_width=8)
     table.add_column("format", no_wrap=True)
     for heading in ("saturated", "underflow", "unused\nbits", "SQNR\ndB"):
@@ -120,7 +120,7 @@ def _fixed_table(comparison: Comparison) -> Table:
     for t in comparison.tensors:
         is_island = t.kind == "island"
         table.add_row(
-            Text(printable(t.name)),
+            Name(t.name),
             Text(
                 printable(f"{t.operator} (float32)" if is_island else t.operator), style="yellow" if is_island else ""
             ),

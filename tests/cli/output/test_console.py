@@ -2,7 +2,9 @@
 
 import io
 
+import numpy as np
 import pytest
+from networks import network
 
 from qengine import cli
 from qengine.cli.output import console
@@ -82,3 +84,20 @@ def test_names_are_shortened_from_the_middle(capsys, monkeypatch):
     whole, short = first_cells()
     assert (len(whole), short) == (80 - 50 - 2, "x")  # what the other column and the gap leave
     assert whole == console.shortened(long, len(whole))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["calibrate", "MODEL", "--data", "DATA"], ["run", "MODEL", "-i", "x=DATA", "--qformat", "Q3.4"]],
+    ids=lambda words: words[0],
+)
+def test_tables_of_tensors_shorten_names(capsys, monkeypatch, tmp_path, words):
+    long = "/model/encoder/layers.0/self_attn/out_proj/Conv_output_0"
+    model = network([("Conv", "x w", long)], outputs=[long], constants={"w": [[[[1.0]]] * 3]})
+    (tmp_path / "m.onnx").write_bytes(model)
+    np.savez(tmp_path / "d.npz", x=np.ones((1, 3, 6, 5), np.float32))
+    places = {"MODEL": str(tmp_path / "m.onnx"), "DATA": str(tmp_path / "d.npz"), "x=DATA": f"x={tmp_path / 'd.npz'}"}
+    monkeypatch.setenv("COLUMNS", "80")
+    assert cli.main([places.get(word, word) for word in words]) == 0
+    rows = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("/model/enc")]
+    assert rows == [console.shortened(long, 24)]
