@@ -243,6 +243,40 @@ def test_a_rule_for_a_constant_without_a_format_is_a_note(name, has_effect):
     assert ([f"a rule for '{name}' has no effect" in note for note in notes] == [True]) != has_effect
 
 
+@pytest.mark.parametrize("format_of_y", ["Q4.3", "Q5.2"])
+@pytest.mark.parametrize(
+    "node", [("MaxPool", "a", "y", {"kernel_shape": [2, 2]}), ("Transpose", "a", "y"), ("Flatten", "a", "y")]
+)
+def test_a_rule_for_what_is_moved_is_a_note(node, format_of_y):
+    model = network([("Conv", "x w", "a"), node], constants={"w": weights(4, 3, 3, 3)})
+    formats, feeds = {"x": "Q3.4", "a": "Q4.3", "y": format_of_y}, {"x": weights(1, 3, 6, 5, seed=4)}
+    plain = InferenceSession(model, formats=formats)
+    session = InferenceSession(model, formats=formats, rules={"tensors.y.rounding": "floor"})
+    (one,), (other,) = (each.run(["y"], feeds, raw=True) for each in (plain, session))
+    is_moved = format_of_y == "Q4.3"  # else it is rounded to another format
+    assert (one == other).all() == is_moved
+    reason = f"as {node[0]} moves codes of 'a' and rounds none"
+    assert session.notes == ((f"a rule for 'y' has no effect, {reason}",) if is_moved else ())
+
+
+@pytest.mark.parametrize(
+    ("rules", "words"),
+    [
+        ({"bias.bits": 16}, "rules bias.* have"),
+        ({"bias.bits": 16, "table.rounding": "floor"}, "rules bias.* and table.* have"),
+        ({"recurrent.rounding": "floor"}, None),
+        ({"bias.bits": 16, "islands": ["recurrent"]}, None),
+    ],
+)
+def test_rules_that_recurrent_operators_do_not_follow_are_one_note(rules, words):
+    nodes = [("GRU", "x w r", "y h", {"hidden_size": 4}), ("GRU", "x w r", "z k", {"hidden_size": 4})]
+    constants = {"w": weights(1, 12, 3), "r": weights(1, 12, 4)}
+    model = network(nodes, inputs={"x": [5, 1, 3]}, outputs=("y", "z"), constants=constants)
+    notes = InferenceSession(model, qformat="Q4.3", rules=rules).notes
+    reason = "no effect in LSTM, GRU and RNN, which have biases and tables of their own"
+    assert notes == (() if words is None else (f"{words} {reason}",))
+
+
 NOT_RULES = {
     "rounding": (Rules("nearest"), "rounding is 'nearest'"),
     "kind": (Rules(kinds={"conv": Modes(Rounding.FLOOR)}), "kinds is 'conv'"),

@@ -7,7 +7,7 @@ the optimized graph, and no other tensor changes. Formats are assigned once, for
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -21,9 +21,10 @@ from qengine.model.formats.files import parse_format
 from qengine.model.formats.formattable import Formattable
 from qengine.model.formats.parts import whole_tensors
 from qengine.model.graph import NO_ACTIVATION, Graph, Node, Value
+from qengine.model.ops.operator import find
 from qengine.model.ops.support_check import check_supported
 from qengine.model.passes import AS_WRITTEN, Copies, optimize, remove_dead, with_hidden_outputs
-from qengine.model.rules import Modes, Rules
+from qengine.model.rules import BiasRule, Modes, Rules, TableRule
 from qengine.model.static_values import known_tensors, real_inner_data, value_inputs
 from qengine.model.steps import Tensor
 from qengine.qformat import Format, QFormat
@@ -248,17 +249,41 @@ class Network:
         return {before: after for before, after in found.items() if makers[after].operator in ("Relu", "Clip")}
 
     def notes_on_rules(self, rules: Rules) -> tuple[str, ...]:
-        """Return a note on each tensor that rules name and that a run does not round."""
+        """Return a note on each tensor that rules name and that a run does not round, and on recurrent operators."""
         rounded = self.optimized.tensors() | self.optimized.inner_tensors() | self.model.constants.keys()
         rounded |= self._fused.keys() | self.source.constants.keys()
-        without_format, reasons = self._constants_without_format(), {}
+        without_format, moved, reasons = self._constants_without_format(), self._moved if rules.tensors else {}, {}
         for name in rules.tensors:
             own = self.model.aliases.get(name, name)
             if own not in rounded:
                 reasons[name] = "as the run does not compute it"
             elif own in without_format:
                 reasons[name] = "as the constant has no format of its own; biases have bias.rounding"
-        return tuple(f"a rule for '{name}' has no effect, {reason}" for name, reason in reasons.items())
+            elif own in moved:
+                node = moved[own]
+                reasons[name] = f"as {node.operator} moves codes of '{node.inputs[0]}' and rounds none"
+        notes = tuple(f"a rule for '{name}' has no effect, {reason}" for name, reason in reasons.items())
+        return (*notes, *self._notes_on_recurrent_operators(rules))
+
+    @cached_property
+    def _moved(self) -> Mapping[str, Node]:
+        """The nodes that only move the codes of their first input, by the name of the result."""
+        assert self.table is not None
+        forms, found = self.table.activations, {}
+        for node in self.optimized.nodes:
+            for name in find(node).kept_outputs(node):
+                before, after = (forms.get(n, self.table.constants.get(n)) for n in (node.inputs[0], name))
+                if after is not None and before == after:
+                    found[name] = node
+        return found
+
+    def _notes_on_recurrent_operators(self, rules: Rules) -> Iterator[str]:
+        """Yield a note on rules of biases and tables, which LSTM, GRU and RNN do not follow."""
+        given = {"bias": rules.bias != BiasRule(), "table": rules.table != TableRule() or "table" in rules.kinds}
+        keys = [f"{key}.*" for key, is_given in given.items() if is_given]
+        if keys and "recurrent" not in rules.islands and _has_hidden(self.optimized):
+            own = "which have biases and tables of their own"
+            yield f"rules {' and '.join(keys)} have no effect in LSTM, GRU and RNN, {own}"
 
     def _constants_without_format(self) -> set[str]:
         """Return the constants that a run reads without a format: biases, bounds, what passes folded into others."""
