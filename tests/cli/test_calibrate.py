@@ -179,4 +179,5 @@ def test_the_word_length_of_the_outputs(capsys, model, photos, given, bits):
 
 @pytest.mark.parametrize("given", ["wide", "1", "17", "8.5", "-8"])
 def test_word_lengths_of_outputs_that_are_none(capsys, model, photos, given):
-    assert "output_bits" in failed(capsys, model, "--data", photos, f"--output-bits={given}")
+    error = failed(capsys, model, "--data", photos, f"--output-bits={given}")
+    assert f"--output-bits is auto or a word length of 2 to 16, not '{given}'" in error

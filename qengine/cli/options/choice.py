@@ -118,8 +118,18 @@ class TensorRuleOptions:
 
     @property
     def output_word_length(self) -> int | str:
-        """The word length of the outputs as `CalibrationOptions` takes it."""
-        return int(self.output_bits) if self.output_bits.isdecimal() else self.output_bits
+        """The word length of the outputs as `CalibrationOptions` takes it.
+
+        Raises
+        ------
+        OptionError
+            If it has another value.
+        """
+        if self.output_bits == AUTO:
+            return AUTO
+        if self.output_bits not in map(str, range(2, 17)):
+            raise OptionError(f"--output-bits is {AUTO} or a word length of 2 to 16, not '{self.output_bits}'")
+        return int(self.output_bits)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -112,11 +112,14 @@ class RecurrentRule:
         rule = arithmetic.accumulator
         if rule.overflow == "wrap" and not rule.rounds_inside and rule.fraction_bits is None:
             return rule.bits
-        if rule.fraction_bits is None and (rule.bits is None or self._largest_sum() < 1 << (rule.bits - 2)):
+        needed = self._largest_sum().bit_length() + 2
+        if rule.fraction_bits is None and (rule.bits is None or needed <= rule.bits):
             return None
+        wider = f"give it more (--rule accumulator.bits={needed}, rules=), or "
         raise UnsupportedError(
             "its sums may reach the ends of the accumulator, or are cut, for which recurrent operators have no rule: "
-            "give the accumulator more bits, or islands=recurrent"
+            f"{wider if rule.fraction_bits is None and needed <= 64 else ''}"
+            "compute them in float32 (--islands recurrent, islands=)"
         )
 
     def _largest_sum(self) -> int:

@@ -101,7 +101,7 @@ def check_fraction_bits(name: str, sums: FractionBits, rule: BiasRule) -> None:
     if isinstance(rule.fraction_bits, int) and rule.fraction_bits > least:
         raise FormatError(
             f"bias '{name}' has {rule.fraction_bits} fraction bits (bias.fraction_bits) and its sums have {least}: "
-            f"give it at most {least}"
+            f"give it at most {least}, or those of the sums (--rule bias.fraction_bits=sums, rules=)"
         )
 
 

@@ -100,7 +100,8 @@ def shifted_counts(step: Mean, out: Tensor, counts: Counts) -> Counts:
     if np.min(found) < 1:
         raise FormatError(
             f"the mean '{out.name}' has {-shift} fraction bits more than '{step.x.name}', by which mean.method = "
-            f"shifted_count shifts a count of {int(np.min(counts))} to 0: give them formats that are closer"
+            f"shifted_count shifts a count of {int(np.min(counts))} to 0: give them formats that are closer, "
+            "or another method (--rule mean.method=exact, rules=)"
         )
     return found
 
@@ -111,7 +112,7 @@ def _in_register(step: Mean, out: Tensor, arithmetic: Arithmetic, counts: Counts
     if rule.overflow == "saturate" and rule.bits is not None:
         raise FormatError(
             f"the mean '{out.name}' is by mean.method = accumulator, of a register that wraps; accumulator.overflow "
-            "is saturate: choose another method, or a register that wraps"
+            "is saturate: give another (--rule mean.method=exact or accumulator.overflow=wrap, rules=)"
         )
     bits = step.x.fraction_bits if rule.fraction_bits is None else rule.fraction_bits
     cut, shift, total = step.x.fraction_bits - bits, bits - out.fraction_bits, step.total
@@ -140,7 +141,10 @@ def _in_passes(step: Mean, out: Tensor, arithmetic: Arithmetic) -> MeanOf:
 
         return reduced if axes else lambda x, tally: mean_fixed(x.astype(np.int64), 1, shift, word, tally=tally)
     if not isinstance(form, WindowSum) or not isinstance(step.count, WindowCounts) or max(form.dilations) > 1:
-        raise FormatError(f"the mean '{out.name}' has dilations, which mean.method = two_pass does not know")
+        raise FormatError(
+            f"the mean '{out.name}' has dilations, which mean.method = two_pass does not know: "
+            "give another (--rule mean.method=exact, rules=)"
+        )
     window, pads = step.count, arithmetic.mean.counts_pads
     window = window if pads is None else replace(window, counts_pads=pads)
 

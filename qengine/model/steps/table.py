@@ -86,7 +86,10 @@ class Table(OneOperand):
             name = names.get(rule.functions)
             if name is None:
                 listed = ", ".join(rule.functions)
-                raise OptionError(f"table.method = shared_sigmoid is for Sigmoid and Tanh, and not for {listed}")
+                raise OptionError(
+                    f"table.method = shared_sigmoid is for Sigmoid and Tanh, and not for {listed}: "
+                    "leave it out of table.functions, or give another (--rule table.method=full, rules=)"
+                )
             return DeviceTable(name, 0, 0, False, "", "", Word(16, True), 15)
         x = self.x.one_format
         limit_bits = x.integer_bits if rule.limit == "input" else rule.limit.bit_length() - 1
