@@ -140,6 +140,7 @@ def quantize_model(
     unused = graph.tensors() - remove_dead(graph).tensors()
 
     def formats_of(changed: Graph) -> FormatsByName:
+        found: FormatsByName
         if formats is not None or data is None:
             # Corrections remove results that nothing reads, such as the last state of a GRU; a calibration names them.
             found = {name: fmt for name, fmt in (formats or {}).items() if name not in unused}
