@@ -22,6 +22,7 @@ from qengine.deploy.compare.subject import Subject
 from qengine.deploy.hypotheses import Operation, Variant
 from qengine.errors import DumpError, QEngineError
 from qengine.model.rules import (
+    EXACT_CONSTANTS,
     NARROW_KINDS,
     AccumulatorRule,
     Arithmetic,
@@ -37,6 +38,7 @@ from qengine.qformat import Overflow, Rounding
 from qengine.targets import Target, names
 
 Array = NDArray[Any]
+_WITH_CONSTANTS = ("linear", *NARROW_KINDS, "mul", "add")
 _Changes = Mapping[str, Any]
 
 _FAILURES = (QEngineError, ValueError, AssertionError, IndexError, TypeError, OverflowError)
@@ -161,6 +163,33 @@ def learn(subject: Subject, dump: Dump, layout: str = "auto", name: str = "learn
     DumpError
         If the dump has no operator together with its inputs.
     """
+    learned = _fitted(subject, dump, layout, name)
+    if any(one.unexplained and one.kind in _WITH_CONSTANTS for one in learned.kinds):
+        for modes in _bundled_constants():
+            other = _fitted(_with_constants(subject, modes), dump, layout, name)
+            if other.explains_all:
+                rules = other.target.rules
+                kinds: dict[Kind, Modes] = {**rules.kinds, "constants": modes}
+                return replace(other, target=replace(other.target, rules=replace(rules, kinds=kinds)))
+    return learned
+
+
+def _bundled_constants() -> list[Modes]:
+    """Return how bundled targets encode constants, where that is not the default."""
+    found = [Target.named(name).rules.modes("constants", "") for name in names()]
+    return [one for one in dict.fromkeys(found) if one != EXACT_CONSTANTS]
+
+
+def _with_constants(subject: Subject, modes: Modes) -> Subject:
+    """Return a subject whose model has its constants encoded in another way."""
+    session = subject.session
+    rules = replace(session.rules, kinds={**session.rules.kinds, "constants": modes})
+    options = replace(session.options, rules=rules, target=None, rounding=None, overflow=None, accumulator_bits=None)
+    return Subject(session.with_options(options), subject.samples, subject.labels, subject.aliases)
+
+
+def _fitted(subject: Subject, dump: Dump, layout: str, name: str) -> Learned:
+    """Return the target with the simplest rules that give the codes, with the constants of the session."""
     cases = list(_cases(subject, dump, layout))
     if not cases:
         raise DumpError(f"{dump.source} has no operator together with all that it reads: dump the inputs of layers too")

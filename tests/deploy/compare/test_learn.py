@@ -15,6 +15,12 @@ RULES = {
     "rounds down and wraps": {"rounding": "floor", "overflow": "wrap"},
     "kinds differ": {"rounding": "half_away", "add.rounding": "half_up"},
     "a narrow bias": {"rounding": "half_up", "bias.bits": 8, "bias.fraction_bits": "most"},
+    "constants are cut": {
+        "rounding": "floor",
+        "constants.rounding": "floor",
+        "constants.overflow": "wrap",
+        "bias.rounding": "floor",
+    },
     "the bias of max78000": {"rounding": "half_up", "bias.bits": 8, "bias.shift": 7, "bias.rounding": "half_up"},
 }
 
