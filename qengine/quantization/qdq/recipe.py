@@ -125,7 +125,7 @@ def quantize_model(
     check_keywords("quantize_model", keywords, CalibrationKeywords)
     runs = session or SessionOptions()
     options = options_with(CalibrationOptions, options, keywords).for_runs(runs)
-    limits = runs.in_float32()
+    limits, observing = runs.in_float32(), options.for_observing(runs)
     if formats is None and data is None:
         if qformat is None:
             raise OptionError("formats are needed, or a qformat, or data that formats are chosen on: give one of them")
@@ -138,7 +138,7 @@ def quantize_model(
         if formats is not None or data is None:
             found = formats or {}
         else:
-            found = choose_formats(observe(changed, data, limits), options).formats
+            found = choose_formats(observe(changed, data, observing), options).formats
         return found if qformat is None else _with_rest(changed, found, qformat)
 
     corrected = correct(graph, formats_of, data, recipe, limits)
