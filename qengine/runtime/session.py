@@ -170,6 +170,10 @@ class InferenceSession:
         network = self._network.giving_hidden()
         return None if network is self._network else self._other(network, self._options, self._plans.isa)
 
+    def giving_sums(self) -> InferenceSession:
+        """Return a session of the same model whose runs compute what fused activations bound too, to look at it."""
+        return self._other(self._network.giving_sums(), self._options, self._plans.isa)
+
     def _other(self, network: Network, options: SessionOptions, isa: Isa | None) -> InferenceSession:
         other = copy.copy(self)
         for cached in ("formats", "_giving_hidden"):

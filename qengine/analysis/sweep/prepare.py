@@ -175,12 +175,13 @@ class Preparer:
             session = InferenceSession(graph, qformat=point.qformat, per_channel=point.per_channel)
             return {name: format_to_json(fmt) for name, fmt in session.formats.items()}
         key: Ranges | str = graph_digest(graph) if chooses_ranges(point) else ranges(point)
-        if key not in self._observations:
+        options, known = point.calibration(), self._observations.get(key)
+        if known is None or (isinstance(key, str) and options.results_wrap and known.sums is None):
             if isinstance(key, str):
-                self._observations[key] = observe(graph, self._data, self._options)
+                self._observations[key] = observe(graph, self._data, options.for_observing(self._options))
             else:
                 self._observations[key] = self._observation(graph, key)
-        chooser, options = FormatChooser.of(self._observations[key]), point.calibration()
+        chooser = FormatChooser.of(self._observations[key])
         return self._formats_of.get((key, options), lambda: chooser.formats(options))
 
     def _corrected_model(self, point: Point) -> tuple[SharedModel, Point, FormatsByName, tuple[str, ...]]:

@@ -127,7 +127,7 @@ def quantize_model(
     check_keywords("quantize_model", keywords, CalibrationKeywords)
     runs = session or SessionOptions()
     options = options_with(CalibrationOptions, options, keywords).for_runs(runs)
-    limits = runs.in_float32()
+    limits, observing = runs.in_float32(), options.for_observing(runs)
     if formats is None and data is None:
         if qformat is None:
             raise OptionError("formats are needed, or a qformat, or data that formats are chosen on: give one of them")
@@ -145,7 +145,7 @@ def quantize_model(
             # Corrections remove results that nothing reads, such as the last state of a GRU; a calibration names them.
             found = {name: fmt for name, fmt in (formats or {}).items() if name not in unused}
         else:
-            found = choose_formats(observe(changed, data, limits), options).formats
+            found = choose_formats(observe(changed, data, observing), options).formats
         return found if qformat is None else _with_rest(changed, found, qformat)
 
     corrected = correct(graph, formats_of, data, recipe, limits)

@@ -7,7 +7,7 @@ the optimized graph, and no other tensor changes. Formats are assigned once, for
 """
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -20,15 +20,23 @@ from qengine.model.formats.assign import FormatRequest, assign_formats
 from qengine.model.formats.files import parse_format
 from qengine.model.formats.formattable import Formattable
 from qengine.model.formats.parts import whole_tensors
-from qengine.model.graph import NO_ACTIVATION, Graph, Node, Value
-from qengine.model.ops.operator import find
+from qengine.model.graph import Graph, Node, Value
 from qengine.model.ops.support_check import check_supported
-from qengine.model.passes import AS_WRITTEN, Copies, optimize, remove_dead, with_hidden_outputs
-from qengine.model.rules import BiasRule, Modes, Rules, TableRule
+from qengine.model.passes import (
+    AS_WRITTEN,
+    Copies,
+    activations_of,
+    optimize,
+    remove_dead,
+    split_activations,
+    with_hidden_outputs,
+)
+from qengine.model.rules import Modes, Rules
 from qengine.model.static_values import known_tensors, real_inner_data, value_inputs
 from qengine.model.steps import Tensor
 from qengine.qformat import Format, QFormat
 from qengine.runtime.control_flow import CONTROL
+from qengine.runtime.plan.rule_notes import moves_of_codes, notes_on_recurrent_operators
 
 
 def is_runnable(node: Node) -> bool:
@@ -53,6 +61,8 @@ class Network:
         Inputs that are data, even where their elements decide shapes.
     gives_hidden
         Whether runs compute the tensors inside of nodes too, as a calibration and a report need them.
+    gives_sums
+        Whether runs compute what fused activations bound too, as a calibration needs it where results wrap.
 
     Attributes
     ----------
@@ -80,14 +90,17 @@ class Network:
         around: frozenset[str] = frozenset(),
         data: frozenset[str] = frozenset(),
         gives_hidden: bool = False,
+        gives_sums: bool = False,
     ) -> None:
         self._branches: dict[tuple[int, str], tuple[Node, Graph]] = {}  # with the node, so that its id stays its own
         check_supported(model, is_runnable)
-        self._gives_hidden = gives_hidden
+        self._gives_hidden, self._gives_sums = gives_hidden, gives_sums
         model = replace(model, whole=_whole(model, request), given=_given(request))
         self._stages = optimize(model, gives_hidden=gives_hidden)
         self._copies = Copies(self._stages[AS_WRITTEN])
         self.model, self.optimized = self._stages[AS_WRITTEN + 1], self._stages[-1]
+        if gives_sums:
+            self.optimized = split_activations(self.model, self.optimized)
         self.value_inputs = value_inputs(self.model) - data
         self.known = known_tensors(self.model, self.value_inputs | around)
         self._formattable = Formattable(self.model, self.optimized, self.known)
@@ -123,6 +136,16 @@ class Network:
         if self._gives_hidden or not _has_hidden(self.model):
             return self
         return Network(self.source, self._requested, as_float32=self.as_float32, gives_hidden=True)
+
+    def giving_sums(self) -> "Network":
+        """Return the same network, whose runs compute what fused activations bound too, in the graphs of nodes too."""
+        return Network(
+            self.source,
+            self._requested,
+            as_float32=self.as_float32,
+            gives_hidden=self._gives_hidden,
+            gives_sums=True,
+        )
 
     def of_inner_graph(
         self,
@@ -173,6 +196,7 @@ class Network:
             around=known,
             data=data,
             gives_hidden=self._gives_hidden,
+            gives_sums=self._gives_sums,
         )
 
     def _with_shape(self, value: Value) -> Value:
@@ -243,16 +267,15 @@ class Network:
     @cached_property
     def _fused(self) -> Mapping[str, str]:
         """The result of each fused Relu or Clip, by the tensor that it bounds."""
-        makers = {name: node for node in self.model.nodes for name in node.outputs}
-        fused = [node.outputs[0] for node in self.optimized.nodes if node.activation not in (None, NO_ACTIVATION)]
-        found = {makers[name].inputs[0]: name for name in fused if name in makers}
-        return {before: after for before, after in found.items() if makers[after].operator in ("Relu", "Clip")}
+        return {node.inputs[0]: name for name, node in activations_of(self.model, self.optimized).items()}
 
     def notes_on_rules(self, rules: Rules) -> tuple[str, ...]:
         """Return a note on each tensor that rules name and that a run does not round, and on recurrent operators."""
         rounded = self.optimized.tensors() | self.optimized.inner_tensors() | self.model.constants.keys()
         rounded |= self._fused.keys() | self.source.constants.keys()
-        without_format, moved, reasons = self._constants_without_format(), self._moved if rules.tensors else {}, {}
+        assert self.table is not None
+        without_format, reasons = self._constants_without_format(), {}
+        moved = moves_of_codes(self.optimized, self.table) if rules.tensors else {}
         for name in rules.tensors:
             own = self.model.aliases.get(name, name)
             if own not in rounded:
@@ -263,27 +286,7 @@ class Network:
                 node = moved[own]
                 reasons[name] = f"as {node.operator} moves codes of '{node.inputs[0]}' and rounds none"
         notes = tuple(f"a rule for '{name}' has no effect, {reason}" for name, reason in reasons.items())
-        return (*notes, *self._notes_on_recurrent_operators(rules))
-
-    @cached_property
-    def _moved(self) -> Mapping[str, Node]:
-        """The nodes that only move the codes of their first input, by the name of the result."""
-        assert self.table is not None
-        forms, found = self.table.activations, {}
-        for node in self.optimized.nodes:
-            for name in find(node).kept_outputs(node):
-                before, after = (forms.get(n, self.table.constants.get(n)) for n in (node.inputs[0], name))
-                if after is not None and before == after:
-                    found[name] = node
-        return found
-
-    def _notes_on_recurrent_operators(self, rules: Rules) -> Iterator[str]:
-        """Yield a note on rules of biases and tables, which LSTM, GRU and RNN do not follow."""
-        given = {"bias": rules.bias != BiasRule(), "table": rules.table != TableRule() or "table" in rules.kinds}
-        keys = [f"{key}.*" for key, is_given in given.items() if is_given]
-        if keys and "recurrent" not in rules.islands and _has_hidden(self.optimized):
-            own = "which have biases and tables of their own"
-            yield f"rules {' and '.join(keys)} have no effect in LSTM, GRU and RNN, {own}"
+        return (*notes, *notes_on_recurrent_operators(rules)) if _has_hidden(self.optimized) else notes
 
     def _constants_without_format(self) -> set[str]:
         """Return the constants that a run reads without a format: biases, bounds, what passes folded into others."""
