@@ -47,7 +47,7 @@ def application(words: Sequence[str]) -> typer.Typer:
 
 
 def _only_lists(word: str) -> bool:
-    """Return whether a command line asks for the list of commands, or its first word names none of them."""
+    """Return whether a command line wants the list of commands, or its first word names none of them."""
     return word in ("-h", "--help") or (word not in COMMANDS and word not in GROUPS and not word.startswith("-"))
 
 
