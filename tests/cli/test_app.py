@@ -81,3 +81,9 @@ def test_an_installation_without_sources_lists_the_commands(monkeypatch):
     assert {name: c.__doc__ for name, c in callbacks(application(["--help"])).items()} == {
         name: c.__doc__ for name, c in with_sources.items()
     }
+
+
+def test_a_run_without_a_target_reads_no_toml():
+    code = "from qengine.cli import main; import sys; main(['run', 'digits', '--qformat', 'Q3.4']); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not set(done.stdout.split()) & {"tomllib", "qengine.analysis.target_check"}
