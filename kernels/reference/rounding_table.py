@@ -14,6 +14,7 @@ another row of the table.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 
@@ -69,7 +70,7 @@ class RoundingRule:
     negative: Constant = _NOTHING
     unshifted: str | None = None
 
-    @property
+    @cached_property
     def addend(self) -> Constant:
         """The addend that may be part of a bias, before a number is known: `base`, and `parity` as if all were odd.
 

@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.analysis.lost_parts import lost_in_run
-from qengine.analysis.target_check import target_notes
 from qengine.errors import UnsupportedError
 from qengine.kernels.reference.requantize import (
     ACCUMULATOR_OVERFLOWS,
@@ -153,7 +152,7 @@ def compare(
         tuple(dict.fromkeys(run.islands)),
         (
             *fixed.notes,
-            *target_notes(fixed),
+            *_target_notes(fixed),
             *losses(constants, run.bound_steps, tallies),
             *_lost_parts(fixed, run, found, wanted),
         ),
@@ -382,3 +381,12 @@ def percent(count: int, total: int) -> str:
         return "100%" if count else "0%"
     share = 100 * count / total
     return "<0.01%" if share < 0.01 else f"{min(share, 99.99):.2f}%"
+
+
+def _target_notes(fixed: InferenceSession) -> list[str]:
+    """Return the notes of `target_notes`, whose module is imported only where a session has a target."""
+    if fixed.options.target is None:
+        return []
+    from qengine.analysis.target_check import target_notes
+
+    return target_notes(fixed)

@@ -1,14 +1,16 @@
 """The Typer application: all commands, or the one that is called."""
 
+import ast
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Annotated
+from importlib.util import find_spec
+from typing import Annotated, Any
 
 import typer
 
 from qengine import __version__
-from qengine.cli.arguments import expanded
+from qengine.cli.arguments import expanded, unwrapped
 
 COMMANDS = ("run", "inspect", "calibrate", "quantize", "sweep", "search", "bench", "compare", "targets")
 """The commands in the order of the help; each is the function of its name in the module of its name."""
@@ -20,7 +22,8 @@ GROUPS = {"export": ("Write what a device or its team needs.", ("vectors",))}
 def application(words: Sequence[str]) -> typer.Typer:
     """Return the application for some words of a command line.
 
-    Only the command that the first word names is imported: most commands import much that the others do not need.
+    Only the command that the first word names is imported: most commands import much that the others do not need. A
+    list of all commands needs none of them, but their docstrings, which are read from the source.
     """
     app = typer.Typer(
         name="qengine",
@@ -33,12 +36,38 @@ def application(words: Sequence[str]) -> typer.Typer:
     )
     app.callback()(_options)
     words = words or _completed()
-    for name in _called(words[0] if words else ""):
+    word = words[0] if words else ""
+    found = _described if _only_lists(word) else _imported
+    for name in _called(word):
         if name in GROUPS:
-            app.add_typer(_group(name, words[1:2]))
+            app.add_typer(_group(name, words[1:2], found))
         else:
-            app.command(name=name)(expanded(getattr(import_module(f"qengine.cli.{name}"), name)))
+            app.command(name=name)(found(name, name))
     return app
+
+
+def _only_lists(word: str) -> bool:
+    """Return whether a command line wants the list of commands, or its first word names none of them."""
+    return word in ("-h", "--help") or (word not in COMMANDS and word not in GROUPS and not word.startswith("-"))
+
+
+def _imported(module: str, name: str) -> Callable[..., Any]:
+    """Return the command of a module for Typer."""
+    return expanded(getattr(import_module(f"qengine.cli.{module}"), name))
+
+
+def _described(module: str, name: str) -> Callable[..., Any]:
+    """Return a function for Typer that has the docstring of a command, and is never called."""
+    spec = find_spec(f"qengine.cli.{module}")
+    source = getattr(spec and spec.loader, "get_source", lambda _: None)(f"qengine.cli.{module}")
+    if source is None:  # an installation without sources
+        return _imported(module, name)
+
+    def command() -> None: ...
+
+    functions = (node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef) and node.name == name)
+    command.__doc__ = unwrapped(ast.get_docstring(next(functions)) or "")
+    return command
 
 
 def _completed() -> Sequence[str]:
@@ -55,14 +84,13 @@ def _called(word: str) -> tuple[str, ...]:
     return (word,) if word in COMMANDS or word in GROUPS else (*COMMANDS, *GROUPS)
 
 
-def _group(name: str, words: Sequence[str]) -> typer.Typer:
-    """Return a group of commands."""
+def _group(name: str, words: Sequence[str], found: Callable[[str, str], Callable[..., Any]]) -> typer.Typer:
+    """Return a group of commands, which `found` gives by the name of their module and their own."""
     help_text, commands = GROUPS[name]
     group = typer.Typer(name=name, help=help_text, no_args_is_help=True, rich_markup_mode="rich")
     group.callback()(lambda: None)  # a group of one command keeps the command's name
-    module = import_module(f"qengine.cli.{name}")
     for command in words if words and words[0] in commands else commands:
-        group.command(name=command)(expanded(getattr(module, command)))
+        group.command(name=command)(found(name, command))
     return group
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import Literal
 
 from qengine.kernels.reference.word import Word
@@ -244,7 +245,24 @@ class Rules:
 
     def of(self, kind: Kind, tensor: str, operator: str = "") -> Arithmetic:
         """Return the arithmetic of a step of a kind, which computes a tensor of an operator."""
-        modes, constants = self.modes(kind, tensor, operator), self.modes("constants", "")
+        key = kind, operator, self.tensors.get(tensor)
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = self._of(kind, tensor, operator)
+        return found
+
+    @cached_property
+    def _known(self) -> dict[tuple[Kind, str, Modes | None], Arithmetic]:
+        """The arithmetics that were asked for: few, as most steps of a model differ in nothing that they depend on."""
+        return {}
+
+    @cached_property
+    def constants(self) -> Modes:
+        """The rounding and overflow of constants without rules of their own; neither is None."""
+        return self.modes("constants", "")
+
+    def _of(self, kind: Kind, tensor: str, operator: str) -> Arithmetic:
+        modes = self.modes(kind, tensor, operator)
         assert modes.rounding is not None
         assert modes.overflow is not None
         return Arithmetic(
@@ -254,7 +272,7 @@ class Rules:
             self.bias,
             self.mean,
             self.table.of(operator),
-            constants,
+            self.constants,
             self.aligns_add and kind == "add",
             self.islands,
         )

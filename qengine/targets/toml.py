@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,8 @@ def read_table(path: Path, kind: str = "target file") -> tuple[dict[str, Any], O
     TargetError
         If the file cannot be read or is not TOML.
     """
+    import tomllib  # seldom needed
+
     origin = f"{kind} {path}"
     try:
         content = read_input(path)

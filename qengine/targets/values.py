@@ -6,7 +6,6 @@ TOML, and as a word otherwise, so that `32`, `true`, `half_up` and `Add,Concat` 
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -207,6 +206,8 @@ def operator_name(given: Any) -> str:
 
 def from_text(text: str) -> Any:
     """Return the value of a text from a command line."""
+    import tomllib  # seldom needed
+
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from qengine.analysis.inspection.counts import multiply_accumulates
 from qengine.errors import OptionError, QEngineError
-from qengine.model.formats.constants import biases_of
+from qengine.model.formats.constants import biases_of, readers_of
 from qengine.model.ops.operator import NeedsRun, Role, find
 from qengine.qformat import Format
 from qengine.runtime.session import InferenceSession
@@ -234,7 +234,8 @@ def bit_operations(work: Workload) -> list[Term] | None:
 def _constants(session: InferenceSession) -> Iterator[tuple[int, str | None]]:
     """Yield the number of elements of every constant, and its name; None for a bias that can have no format."""
     graph, seen = session.optimized, set[str]()
-    biases = biases_of(graph, session.network.known)
+    known = session.network.known
+    biases = biases_of(graph, known, readers_of(graph, known))
     for node in graph.nodes:
         for name, role in find(node).roles(node):
             array = graph.constants.get(name)

@@ -19,7 +19,7 @@ What complicates the rule:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -206,7 +206,7 @@ def readers_of(graph: Graph, known: frozenset[str]) -> dict[str, Readers]:
     return result
 
 
-def biases_of(graph: Graph, known: frozenset[str]) -> dict[str, set[str]]:
+def biases_of(graph: Graph, known: frozenset[str], others: Container[str]) -> dict[str, set[str]]:
     """Return the constants that are nothing but biases of linear operators, by their names in the model.
 
     Each has the names of its copies in the graph, and a run quantizes it in a format only where the user gives one.
@@ -215,14 +215,16 @@ def biases_of(graph: Graph, known: frozenset[str]) -> dict[str, set[str]]:
     ----------
     known
         Tensors whose elements are known before a run; see `known_tensors`.
+    others
+        Constants with readers of another sort; see `readers_of`.
     """
     found: dict[str, set[str]] = {}
     for node in graph.nodes:
-        if Linear in find(node).kinds and not known.issuperset(filter(None, node.outputs)):
-            for name, role in find(node).roles(node):
+        operator = find(node)
+        if Linear in operator.kinds and not known.issuperset(filter(None, node.outputs)):
+            for name, role in operator.roles(node):
                 if role is Role.BIAS and name in graph.constants:
                     found.setdefault(graph.derived.get(name, name), set()).add(name)
-    others = readers_of(graph, known)
     return {name: copies for name, copies in found.items() if name not in others}
 
 

@@ -73,7 +73,7 @@ class Formattable:
     @cached_property
     def biases(self) -> dict[str, set[str]]:
         """The constants that only linear operators read, and only as biases, after the passes."""
-        return biases_of(self.optimized, self.known)
+        return biases_of(self.optimized, self.known, self.readers)
 
     @cached_property
     def all_readers(self) -> dict[str, Readers]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import replace
+from functools import cached_property
 
 from qengine.model.graph import Graph, Names, Node, Value
 from qengine.model.ops.operator import find
@@ -53,7 +54,10 @@ class Copies:
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
-        self._links = tuple(_links(graph))
+
+    @cached_property
+    def _links(self) -> tuple[tuple[str, str], ...]:
+        return tuple(_links(self._graph))
 
     def converted(self, given: Mapping[str, Hashable]) -> frozenset[str]:
         """Return the tensors that have another format than those that they copy.

@@ -77,10 +77,10 @@ class Accumulation:
         self.product_bits: FractionBits = step.x.fraction_bits + step.weight_fraction_bits()
         own = self.rule.fraction_bits
         self.bits: FractionBits = self.product_bits if own is None else own
-        self.cut: FractionBits = self.product_bits - np.asarray(self.bits)
+        self.cut: FractionBits = 0 if own is None else self.product_bits - np.asarray(own)
         if np.ndim(self.cut) == 0:
             self.cut = int(self.cut)
-        self._cuts = bool(np.any(np.asarray(self.cut) > 0))
+        self._cuts = own is not None and bool(np.any(np.asarray(self.cut) > 0))
         # Roundings in two steps see how many bits are dropped, and those of the register are more.
         self._sees_bits = arithmetic.rounding in _TWICE and bool(np.any(self.cut))
         self._out_bits = out.fraction_bits
@@ -117,8 +117,10 @@ class Accumulation:
         b = self.step.b
         if b is None or b.value is None:
             return None
-        codes = bias_codes(b, self.step.bias_shape, self.bias_bits, self.bias_rule)
-        return brought(codes, self.bias_bits, self.product_bits, self.bias_rule)
+        bits = self.bias_bits
+        return brought(
+            bias_codes(b, self.step.bias_shape, bits, self.bias_rule), bits, self.product_bits, self.bias_rule
+        )
 
     @property
     def bias_bits(self) -> FractionBits:

@@ -88,7 +88,7 @@ def bias_fraction_bits(b: Tensor, sums: FractionBits, rule: BiasRule) -> Fractio
     """Return the fraction bits of the word of a constant bias: those of the rule, at most those of the sums."""
     refuse_nan(b)
     if rule.fraction_bits == "sums":
-        return sums - rule.shift
+        return sums - rule.shift if rule.shift else sums
     if rule.fraction_bits == "most":
         return _most(b, sums, rule)
     check_fraction_bits(b.name, sums, rule)
@@ -97,8 +97,7 @@ def bias_fraction_bits(b: Tensor, sums: FractionBits, rule: BiasRule) -> Fractio
 
 def check_fraction_bits(name: str, sums: FractionBits, rule: BiasRule) -> None:
     """Raise FormatError if a rule gives a bias more fraction bits than the sums have."""
-    least = int(np.min(sums))
-    if isinstance(rule.fraction_bits, int) and rule.fraction_bits > least:
+    if isinstance(rule.fraction_bits, int) and rule.fraction_bits > (least := int(np.min(sums))):
         raise FormatError(
             f"bias '{name}' has {rule.fraction_bits} fraction bits (bias.fraction_bits) and its sums have {least}: "
             f"give it at most {least}, or those of the sums (--rule bias.fraction_bits=sums, rules=)"
@@ -107,8 +106,8 @@ def check_fraction_bits(name: str, sums: FractionBits, rule: BiasRule) -> None:
 
 def brought(codes: Integers, n: FractionBits, sums: FractionBits, rule: BiasRule) -> Integers:
     """Return codes with n fraction bits as integers with those of the sums."""
-    shift = np.asarray(n) - np.asarray(sums)
-    if not shift.any():
+    shift = np.asarray(0 if n is sums else np.asarray(n) - np.asarray(sums))
+    if n is sums or not shift.any():
         return np.asarray(codes, object if codes.dtype == object else np.int64)
     largest = max(abs(int(codes.max())), abs(int(codes.min()))) if codes.size else 0
     wide = integer_dtype(largest.bit_length() + int(np.max(-shift, initial=0)))
@@ -117,7 +116,6 @@ def brought(codes: Integers, n: FractionBits, sums: FractionBits, rule: BiasRule
 
 def _scaled(b: Tensor, shape: tuple[int, ...], n: FractionBits) -> NDArray[np.float64]:
     assert b.value is not None
-    refuse_nan(b)
     return scale(b.value.reshape(shape), n)
 
 

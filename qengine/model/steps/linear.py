@@ -109,17 +109,18 @@ class Linear(Step):
     def fixed(self, out: Tensor, arithmetic: Arithmetic) -> Kernel:
         """Return the kernel on codes."""
         rules, activation = Accumulation(self, out, arithmetic), self.activation or NO_ACTIVATION
-        options: dict[str, Any] = {
-            "word": arithmetic.word(out.one_format),
-            "low": out.encode_bound(activation.low),
-            "high": out.encode_bound(activation.high),
-        }
         product, is_computed = self.product, self.b is not None and self.b.value is None
 
         def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:
             x, w, *rest = arrays
             bias = rules.computed_bias(rest[0]) if is_computed else rules.bias
-            given: dict[str, Any] = {**options, "shift": rules.shift, "tally": tally}
+            given: dict[str, Any] = {
+                "shift": rules.shift,
+                "word": arithmetic.word(out.one_format),
+                "low": out.encode_bound(activation.low),
+                "high": out.encode_bound(activation.high),
+                "tally": tally,
+            }
             if rules.in_order:
                 sums, half = rules.register_sums(bias, rules.bound), rules.register_half
                 return linear_in_order(x, w, self.in_order, sums, half=half, **given)

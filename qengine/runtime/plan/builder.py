@@ -87,7 +87,7 @@ class PlanBuilder:
         if tensor.value is None:
             # An input that the model declares without a type gets its type only here.
             known = self.fixed.formats.activations if self.fixed and tensor.is_float else {}
-            encoding = self.fixed.rules.modes("constants", "") if self.fixed else tensor.encoding
+            encoding = self.fixed.rules.constants if self.fixed else tensor.encoding
             tensor = replace(tensor, format=known.get(name), encoding=encoding)
             self.inputs.append(tensor)
         else:
@@ -355,7 +355,7 @@ class PlanBuilder:
         if not in_fixed or self.fixed is None:
             return output, step, step.float32(), None
         rules = self.fixed.rules
-        output = replace(output, encoding=rules.modes("constants", ""))
+        output = Tensor(name, step.dtype, step.shape, None, fmt, encoding=rules.constants)
         if isinstance(step, Rows) and step.is_island(rules.islands):
             step = step.island()
         arithmetic = rules.of(step.rule_kind, name, node.operator)

@@ -237,7 +237,9 @@ class Network:
         OptionError
             If the rules name a tensor that the model does not have.
         """
-        existing = self._stages[0].tensors() | self.model.tensors() | self.model.inner_tensors()
+        existing: set[str] = set()
+        if rules.tensors:
+            existing = self._stages[0].tensors() | self.model.tensors() | self.model.inner_tensors()
         for name in rules.tensors:
             if name not in existing:
                 raise OptionError(
