@@ -123,8 +123,9 @@ def calibrate_without_data(
     graph: Graph, options: CalibrationOptions | None = None, session: SessionOptions | None = None
 ) -> Calibration:
     """Return a format for every tensor of a model without data; see `observe_without_data` and `choose_formats`."""
-    observation, known = _observe(graph, session)
-    options = (options or CalibrationOptions()).for_runs(session or SessionOptions())
+    session = session or SessionOptions()
+    options = (options or CalibrationOptions()).for_runs(session)
+    observation, known = _observe(graph, options.observing(session))
     calibration = choose_formats(observation, options)
     other = [one.name for one in calibration.tensors if one.kind != "constant" and one.name not in known]
     notes = ["ranges are those of BatchNormalization, for inputs of mean 0 and deviation 1: no data was read"]

@@ -161,6 +161,10 @@ class InferenceSession:
             self._network.with_request(None, as_float32=True), self._options.in_float32(), self._plans.isa
         )
 
+    def fusing(self, fuses: bool) -> InferenceSession:
+        """Return a session of the same model in float32 that computes functions in several operators as one, or not."""
+        return self._other(self._network.fusing(fuses), self._options.in_float32(), self._plans.isa)
+
     def giving_hidden(self) -> InferenceSession:
         """Return a session of the same model whose runs compute the tensors inside of nodes too, to look at them."""
         return self._giving_hidden or self

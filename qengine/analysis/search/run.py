@@ -193,7 +193,7 @@ class _SearchRun:
         """
         settings, options, runs = self._settings, self._options, self._runs
         with self._progress("calibrating", runs.samples) as advance, np.errstate(all="ignore"):
-            observation = observe(self._graph, feeds_of(runs, advance), options)
+            observation = observe(self._graph, feeds_of(runs, advance), calibration.observing(options))
         self._calibration = calibration = calibration.for_runs(options)
         constraints = calibration.constraints
         weight_bits = settings.bits if settings.weight_bits is None else settings.weight_bits

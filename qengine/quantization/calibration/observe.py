@@ -74,8 +74,8 @@ def observe(
     feeds
         Iterable of mappings that `InferenceSession.run` takes, one per run; read once and lazily.
     options, keywords
-        See `SessionOptions`. The runs are in float32, so that only `isa`, `threads` and the limits (``max_...``) have
-        an effect.
+        See `SessionOptions`. The runs are in float32, so that only `isa`, `threads`, the limits (``max_...``) and
+        whether the rules fuse functions have an effect.
 
     Raises
     ------
@@ -87,8 +87,11 @@ def observe(
         If the model cannot be read or run.
     """
     check_keywords("observe", keywords, SessionKeywords)
-    options = options_with(SessionOptions, options, keywords).in_float32()
-    session = InferenceSession(model, options).in_float32().giving_hidden()
+    options = options_with(SessionOptions, options, keywords)
+    session = InferenceSession(model, options.in_float32()).in_float32()
+    if not options.rules_of_run().fuses_functions:
+        session = session.fusing(False)
+    session = session.giving_hidden()
     if isinstance(feeds, Mapping):
         raise FeedError("feeds to calibrate on are an iterable of mappings, one for each run: give [feeds] for one")
     counts, runs = _Histograms(session.graph), 0

@@ -101,6 +101,10 @@ class CalibrationOptions:
         """Return the options with the target of the runs, where they have none."""
         return replace(self, target=session.target) if self.target is None and session.target is not None else self
 
+    def observing(self, session: SessionOptions) -> SessionOptions:
+        """Return the options of runs that are observed for these formats: the target is that of the formats."""
+        return session if self.target is None else replace(session, target=self.target)
+
     @property
     def weight_word_length(self) -> int:
         """The word length of constants, if the target has no rule for each."""

@@ -134,16 +134,17 @@ def quantize_model(
         raise OptionError(f"a quantized model stores activations in 8 or 16 bits, not {options.activation_word_length}")
     graph = model if isinstance(model, Graph) else load(model)
 
+    said = _SAID_BY_QONNX if writes == "qonnx" else ()
+    rules = {name: getattr(runs, name) for name in said}
+
     def formats_of(changed: Graph) -> FormatsByName:
         if formats is not None or data is None:
             found = formats or {}
         else:
-            found = choose_formats(observe(changed, data, limits), options).formats
+            found = choose_formats(observe(changed, data, replace(limits, **rules)), options).formats
         return found if qformat is None else _with_rest(changed, found, qformat)
 
     corrected = correct(graph, formats_of, data, recipe, limits)
-    said = _SAID_BY_QONNX if writes == "qonnx" else ()
-    rules = {name: getattr(runs, name) for name in said}
     fixed = InferenceSession(corrected.graph, replace(limits, **rules, formats=corrected.formats, qformat=qformat))
     fixed = with_shape_formats(fixed, data)
     try:
