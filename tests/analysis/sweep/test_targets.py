@@ -208,7 +208,7 @@ def test_targets_that_fuse_functions_and_that_do_not_share_a_sweep(tmp_path):
     x = np.random.default_rng(0).standard_normal((6, 8)).astype(np.float32) * 2
     model.write_bytes(network([("Sigmoid", "x", "s"), ("Mul", "x s", "y")], inputs={"x": ["N", 8]}))
     np.savez(data, x=x)
-    grid = Grid(targets=["onnx", "tflite"], bits=[8], qformats=["Q3.4"], recipes=["fold", "default"])
+    grid = Grid(targets=["onnx", "tflite"], bits=[8], qformats=["Q3.4"], recipes=["fold", "equalize", "bias+guard"])
     swept = qengine.sweep(model, tmp_path / "out", grid, data=data)
     assert [row.outcome.error for row in swept.rows] == [None] * len(swept.rows)
     (exact,) = qengine.InferenceSession(model).run(None, {"x": x})
@@ -221,6 +221,6 @@ def test_targets_that_fuse_functions_and_that_do_not_share_a_sweep(tmp_path):
         if row.point.recipe == "fold":
             (found,) = session.run(None, {"x": x})
             sqnr = 10 * np.log10(np.square(exact).sum() / np.square(exact - found).sum())
-            assert row.outcome.measures.sqnr == pytest.approx(sqnr, rel=1e-3)
+            assert row.outcome.measures.sqnr_db == pytest.approx(sqnr, rel=1e-3)
     assert {(one.first, one.second) for one in swept.differences} == {("onnx", "tflite")}
     assert all(one.outputs_differ for one in swept.differences)

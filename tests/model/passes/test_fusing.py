@@ -68,7 +68,7 @@ def one_by_one(kind, formats, target):
     model = onnx.load_from_string(spelled(kind))
     constants = {one.name: onnx.numpy_helper.to_array(one) for one in model.graph.initializer}
     values = {"x": X}
-    for (operator, reads, result, *attributes) in SPELLED[kind][0]:
+    for operator, reads, result, *attributes in SPELLED[kind][0]:
         read = dict.fromkeys(reads.split())
         fed = {name: values[name] for name in read if name in values}
         alone = network(
