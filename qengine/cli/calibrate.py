@@ -64,7 +64,7 @@ def calibrate(
             dataset = data.open(data.data or model, entry, graph, limits.max_elements)
         with progress(f"calibrating {model}", len(dataset), quiet=command.json) as advance:
             feeds = feeds_of(dataset.batches(), advance)
-            observation = observe(graph, feeds, wanted.observing(SessionOptions(**vars(limits))))
+            observation = observe(graph, feeds, wanted.for_observing(SessionOptions(**vars(limits))))
         calibration = choose_formats(observation, wanted)
     return _saved(model, dataset, calibration, out, is_json=command.json)
 

@@ -31,6 +31,7 @@ from qengine.model.passes import fold_constants, fold_gemm_factors, remove_dead
 from qengine.model.passes.affine_terms import is_constant_batchnorm
 from qengine.quantization.calibration import Calibration, CalibrationOptions, Observation, choose_formats, observe
 from qengine.quantization.calibration.histogram import Histogram
+from qengine.quantization.calibration.sums import before_activations
 from qengine.quantization.correction.layers import Layer, check_real, linear_layers
 from qengine.quantization.correction.statistics import Normal, channel_normals
 from qengine.runtime.options import SessionOptions
@@ -116,6 +117,13 @@ def _observe(graph: Graph, options: SessionOptions | None) -> tuple[Observation,
         if name in histograms:
             histograms[name] = Histogram()
             histograms[name].add(np.repeat(rows.values, _COUNTS, axis=1).astype(np.float32))
+    if observation.sums is not None:
+        ranges = {
+            name: (float(known[one].values.min()), float(known[one].values.max()))
+            for name, one in before_activations(observation.model, observation.optimized).items()
+            if one in known
+        }
+        observation = replace(observation, sums={**observation.sums, **ranges})
     return replace(observation, histograms=histograms), known
 
 
@@ -125,7 +133,7 @@ def calibrate_without_data(
     """Return a format for every tensor of a model without data; see `observe_without_data` and `choose_formats`."""
     session = session or SessionOptions()
     options = (options or CalibrationOptions()).for_runs(session)
-    observation, known = _observe(graph, options.observing(session))
+    observation, known = _observe(graph, options.for_observing(session))
     calibration = choose_formats(observation, options)
     other = [one.name for one in calibration.tensors if one.kind != "constant" and one.name not in known]
     notes = ["ranges are those of BatchNormalization, for inputs of mean 0 and deviation 1: no data was read"]

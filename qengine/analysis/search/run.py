@@ -192,9 +192,10 @@ class _SearchRun:
             If the data decides how a run continues.
         """
         settings, options, runs = self._settings, self._options, self._runs
+        calibration = calibration.for_runs(options)
         with self._progress("calibrating", runs.samples) as advance, np.errstate(all="ignore"):
-            observation = observe(self._graph, feeds_of(runs, advance), calibration.observing(options))
-        self._calibration = calibration = calibration.for_runs(options)
+            observation = observe(self._graph, feeds_of(runs, advance), calibration.for_observing(options))
+        self._calibration = calibration
         constraints = calibration.constraints
         weight_bits = settings.bits if settings.weight_bits is None else settings.weight_bits
         activation_bits = settings.bits if settings.activation_bits is None else settings.activation_bits

@@ -13,7 +13,7 @@ from qengine.model.custom import Custom
 from qengine.model.graph import Graph, Node
 from qengine.model.ops.operator import find
 
-ARITHMETIC = 3
+ARITHMETIC = 4
 """Version of the results of runs in fixed point, calibrations and corrections; a new number changes every key."""
 
 MEASURES = 2

@@ -99,6 +99,9 @@ class Point:
         assert self.method is not None
         assert self.headroom is not None
         assert self.output_bits is not None
+        target, device = (self.device if self.target else None), self.device
+        usual = Overflow.SATURATE if target is None else target.rules.overflow
+        wanted = self.overflow or (usual if device is None else device.rules.overflow)
         return CalibrationOptions(
             weight_bits=self.weight_bits,
             activation_bits=self.activation_bits,
@@ -109,7 +112,8 @@ class Point:
             unsigned=self.unsigned,
             tie_joins=self.tie_joins,
             output_bits=AUTO if self.output_bits == AUTO else int(self.output_bits),
-            target=self.device if self.target else None,
+            target=target,
+            overflow=None if wanted == usual else wanted,
         )
 
     def arithmetic(self) -> dict[str, Any]:
@@ -204,15 +208,15 @@ class Grid:
             for chosen in self._formats(target):
                 for recipe, rounding, overflow, accumulator in runs:
                     run = Point(rounding=rounding, overflow=overflow, accumulator_bits=accumulator, recipe=recipe)
-                    found.setdefault(replace(run, **computed, **chosen))
+                    point = replace(run, **computed, **chosen)
+                    if point.is_calibrated:
+                        point = replace(point, unsigned=point.calibration().may_be_unsigned)
+                    found.setdefault(point)
         if len(found) == 1:
             raise OptionError(
                 "the grid is empty: give word lengths, formats, roundings and overflows to try"
                 + (", of words that the targets have" if self.targets else "")
             )
-        for point in found:
-            if point.is_calibrated:
-                point.calibration()
         return tuple(found)
 
     def devices(self) -> tuple[Target, ...]:
@@ -266,7 +270,7 @@ class Grid:
                     else None,
                     "headroom": self.headroom,
                     "per_channel": bool(per_channel),
-                    "unsigned": CalibrationOptions(unsigned=self.unsigned, target=target).may_be_unsigned,
+                    "unsigned": self.unsigned,
                     "tie_joins": self.tie_joins,
                     "output_bits": str(self.output_bits),
                 }

@@ -181,12 +181,13 @@ class Preparer:
             return {name: format_to_json(fmt) for name, fmt in session.formats.items()}
         made: Ranges | str = graph_digest(graph) if chooses_ranges(point) else ranges(point)
         key, observed = (made, point.fuses), replace(graph, fuses=point.fuses)
-        if key not in self._observations:
+        options, known = point.calibration(), self._observations.get(key)
+        if known is None or (isinstance(made, str) and options.results_wrap and known.sums is None):
             if isinstance(made, str):
-                self._observations[key] = observe(observed, self._data, self._options)
+                self._observations[key] = observe(observed, self._data, options.for_observing(self._options))
             else:
                 self._observations[key] = self._observation(observed, made)
-        chooser, options = FormatChooser.of(self._observations[key]), point.calibration()
+        chooser = FormatChooser.of(self._observations[key])
         return self._formats_of.get((key, options), lambda: chooser.formats(options))
 
     def _corrected_model(self, point: Point) -> tuple[SharedModel, Point, FormatsByName, tuple[str, ...]]:

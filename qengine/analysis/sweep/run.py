@@ -45,7 +45,7 @@ from qengine.metrics.declaration import find_metric
 from qengine.metrics.tasks import Task, check_labels, task_of
 from qengine.model.digest import graph_digest
 from qengine.model.graph import Graph
-from qengine.quantization.calibration import Observation
+from qengine.quantization.calibration import CalibrationOptions, Observation
 from qengine.runtime.options import SessionOptions
 from qengine.runtime.session import InferenceSession
 from qengine.threads import available_threads
@@ -220,7 +220,7 @@ class _SweepRun:
         def observation(graph: Graph, corrections: Ranges) -> Observation:
             with self._progress("calibrating", len(self._dataset)) as advance:
                 return ensure_histograms(
-                    observed, self._context.key, corrections, graph, self._runs, advance, self._options
+                    observed, self._context.key, corrections, graph, self._runs, advance, self._observing(points)
                 )
 
         preparer = Preparer(self._graph, Feeds(self._runs), observation, self._options)
@@ -268,9 +268,15 @@ class _SweepRun:
                 continue
             with self._progress("calibrating", len(self._dataset)) as advance:
                 observations[corrections, fuses] = ensure_histograms(
-                    observed, self._context.key, corrections, observable, self._runs, advance, self._options
+                    observed, self._context.key, corrections, observable, self._runs, advance, self._observing(points)
                 )
         return observations
+
+    def _observing(self, points: Sequence[Point]) -> SessionOptions:
+        """Return the options of runs that observe what the formats of all points need."""
+        each = (point.calibration() for point in points if point.is_calibrated)
+        one = next((options for options in each if options.results_wrap), CalibrationOptions())
+        return replace(one.for_observing(self._options), rules=None)  # the graph says whether functions are fused
 
 
 def _has_own_ranges(point: Point) -> bool:

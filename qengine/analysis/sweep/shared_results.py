@@ -26,6 +26,7 @@ from qengine.data.read import ARRAY_ERRORS, read_entry
 from qengine.errors import FeedError, QEngineError, SweepError, UnsupportedError, first_line
 from qengine.input_files import open_input
 from qengine.model.graph import Graph
+from qengine.qformat import Overflow
 from qengine.quantization.calibration import Observation, load_observation, observe, save_observation
 from qengine.runtime.options import SessionOptions
 from qengine.runtime.session import InferenceSession
@@ -69,11 +70,14 @@ def ensure_histograms(
     advance
         Function that is called with the number of samples that are done.
     options
-        Options of the session that observes the model.
+        Options of the session that observes the model; where results wrap, the sums before activations are needed too.
     """
     try:
-        return load_histograms(folder, key, corrections, graph)
-    except SweepError:  # missing or damaged: only time is lost
+        observation = load_histograms(folder, key, corrections, graph)
+        if observation.sums is None and options.rules_of_run().overflow is Overflow.WRAP:
+            raise SweepError("a point needs the sums before activations")
+        return observation
+    except SweepError:  # missing, damaged, or not enough: only time is lost
         observation = observe(graph, feeds_of(runs, advance), options)
         path = histograms_path(folder, key, corrections, fuses=graph.fuses)
         save_observation(observation, path, key + _suffix(corrections, graph.fuses))

@@ -43,6 +43,7 @@ def as_json(model: str, dataset: Dataset | None, calibration: Calibration, out: 
         "method": str(given.method),
         "target": target.name if isinstance(target, Target) else None,
     }
+    del options["overflow"]  # it is that of the target
     if options["method"] != "percentile":
         options["percentile"] = None
     record = {

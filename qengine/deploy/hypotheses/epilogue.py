@@ -8,9 +8,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.deploy.hypotheses.exact import Exact, narrowed
+from qengine.deploy.hypotheses.exact import Exact, fraction, narrowed
 from qengine.kernels.reference.requantize import fit
-from qengine.kernels.reference.rounding import divide, integer_dtype, shift_left, shift_right
+from qengine.kernels.reference.rounding import divide, shift_left, shift_right
 from qengine.kernels.reference.word import Word, wrap
 
 Array = NDArray[Any]
@@ -97,21 +97,10 @@ class Epilogue:
             acc = np.where(first > 0, shift_right(acc, np.maximum(first, 1), rounding), acc)
             shift = shift - first
         if np.any(np.asarray(divisor) != 1):
-            return _quotient(acc, shift, divisor, rounding)
+            return narrowed(divide(*fraction(acc, shift, divisor), rounding))
         is_right = shift > 0
         if is_right.all():
             return shift_right(acc, shift, rounding)
         near = acc & (2 * _FAR - 1) if self.word.overflow == "wrap" else np.clip(acc, -_FAR, _FAR)
         left = shift_left(near, np.maximum(-shift, 0))
         return np.where(is_right, shift_right(acc, np.maximum(shift, 1), rounding), left)
-
-
-def _quotient(acc: Array, shift: Array, divisor: Any, rounding: str) -> Array:
-    left, right = np.maximum(-shift, 0), np.maximum(shift, 0)
-    largest = int(np.abs(acc).max(initial=0)) << int(left.max(initial=0))
-    most = int(np.max(divisor)) << int(right.max(initial=0))
-    wide = integer_dtype(max(largest.bit_length(), most.bit_length()))
-    one = np.ones((), wide)
-    numerator = acc.astype(wide) * (one << left.astype(wide))
-    denominator = np.asarray(divisor).astype(wide) * (one << right.astype(wide))
-    return narrowed(divide(np.asarray(numerator, wide), denominator, rounding))

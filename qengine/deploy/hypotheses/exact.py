@@ -2,12 +2,13 @@
 
 Most operators in fixed point are an exact integer, made of codes, that is divided by a power of two (and for a mean by
 a count), rounded, fitted into a word and bounded. `Exact` holds the integers, so that many ways to round and fit them
-cost one pass over an array each, and so that one element can be worked out by hand.
+cost one pass over an array each, and so that one element can be worked out by hand. No register takes
+part: one that loses bits of a sum on its way changes these results, and is a stage of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -83,7 +84,15 @@ class Exact:
 
 
 def exact_of(step: Step, output: Tensor, arithmetic: Arithmetic, operands: tuple[Array, ...]) -> Exact | None:
-    """Return the exact results of a step; None where its results are not of this form."""
+    """Return the exact results of a step; None where its results are not of this form.
+
+    Parameters
+    ----------
+    step, output, arithmetic
+        Step, the tensor that it computes, and its rules.
+    operands
+        Arrays that it reads, in the order of its operands; codes where they are in fixed point.
+    """
     if not isinstance(output.format, QFormat):
         return None
     for kind, function in _OF_KIND.items():
@@ -92,32 +101,46 @@ def exact_of(step: Step, output: Tensor, arithmetic: Arithmetic, operands: tuple
     return None
 
 
-def _bounds(output: Tensor, activation: ActivationBounds | None) -> dict[str, int | None]:
-    bounds = activation or NO_ACTIVATION
-    return {"low": output.encode_bound(bounds.low), "high": output.encode_bound(bounds.high)}
+def activation_codes(step: Step, output: Tensor) -> tuple[int | None, int | None]:
+    """Return the lower and the upper bound of a fused activation as codes, which may lie beyond the word."""
+    bounds: ActivationBounds = getattr(step, "activation", None) or NO_ACTIVATION
+    return output.encode_bound(bounds.low), output.encode_bound(bounds.high)
 
 
-def _of_linear(step: Linear, output: Tensor, arithmetic: Arithmetic, operands: tuple[Array, ...]) -> Exact | None:
-    rule = arithmetic.accumulator
-    if rule.fraction_bits is not None:
-        return None
-    x, w, *rest = operands
+def bias_of(step: Linear, rules: Accumulation, operands: Sequence[Array]) -> Array | None:
+    """Return the bias of a linear step, constant or computed, in units of its products; None where it has none."""
+    is_computed = step.b is not None and step.b.value is None
+    return rules.computed_bias(operands[2]) if is_computed else rules.bias
+
+
+def fraction(sums: Array, shift: Any, divisor: Any) -> tuple[Array, Array]:
+    """Return sums / (divisor * 2^shift) as a numerator and a positive denominator, with room for twice of each."""
+    shift = np.asarray(shift)
+    left, right = np.maximum(-shift, 0), np.maximum(shift, 0)
+    largest = int(np.max(np.abs(sums), initial=0)).bit_length() + int(left.max(initial=0))
+    most = int(np.max(divisor, initial=1)).bit_length() + int(right.max(initial=0))
+    wide = integer_dtype(max(largest, most) + 1)
+    one = np.asarray(1, wide)
+    numerator = np.asarray(sums.astype(wide) * (one << left.astype(wide)), wide)
+    denominator = np.asarray(np.asarray(divisor).astype(wide) * (one << right.astype(wide)), wide)
+    return numerator, denominator
+
+
+def _of_linear(step: Linear, output: Tensor, arithmetic: Arithmetic, operands: tuple[Array, ...]) -> Exact:
+    x, w = operands[:2]
     rules = Accumulation(step, output, arithmetic)
-    n = step.x.fraction_bits + step.weight_fraction_bits()
-    weights = np.abs(w.astype(np.int64)).sum(axis=step.summed) if step.summed else np.abs(w.astype(np.int64))
+    weights = np.abs(w.astype(np.int64)).sum(axis=step.summed)
     bound = int(np.abs(x.astype(np.int64)).max(initial=0)) * int(weights.max(initial=0))
-    sums = exact_product(x, w, step.product, bound)
-    bias = real = None
-    if step.b is not None:
-        bias = rules.computed_bias(rest[0]) if step.b.value is None else rules.bias
-        if step.b.value is not None:
-            real = np.asarray(np.ldexp(step.b.value.reshape(step.bias_shape).astype(np.float64), n))
-    return Exact(sums, rules.shift, bias, real, **_bounds(output, step.activation))
+    sums, real = exact_product(x, w, step.product, bound), None
+    if step.b is not None and step.b.value is not None:
+        real = np.asarray(np.ldexp(step.b.value.reshape(step.bias_shape).astype(np.float64), rules.product_bits))
+    shift, (low, high) = rules.product_bits - output.fraction_bits, activation_codes(step, output)
+    return Exact(sums, shift, bias_of(step, rules, operands), real, low=low, high=high)
 
 
 def _of_combine(step: Combine, output: Tensor, arithmetic: Arithmetic, operands: tuple[Array, ...]) -> Exact | None:
     n = [t.fraction_bits for t in step.terms]
-    bounds: dict[str, Any] = _bounds(output, step.activation)
+    low, high = activation_codes(step, output)
     if step.operation in ("add", "subtract") and not arithmetic.aligns:
         finest = max(n)
         wide = integer_dtype(16 + finest - min(n) + len(n).bit_length())
@@ -126,15 +149,16 @@ def _of_combine(step: Combine, output: Tensor, arithmetic: Arithmetic, operands:
             (codes.astype(wide) * (sign << (finest - m)) for codes, m, sign in zip(operands, n, signs, strict=True)),
             np.zeros((), wide),
         )
-        return Exact(np.asarray(sums, wide), finest - output.fraction_bits, **bounds)
+        return Exact(np.asarray(sums, wide), finest - output.fraction_bits, low=low, high=high)
     if step.operation == "multiply":
         a, b = (codes.astype(np.int64) for codes in operands)
-        return Exact(np.asarray(a * b), sum(n) - output.fraction_bits, **bounds)
+        return Exact(np.asarray(a * b), sum(n) - output.fraction_bits, low=low, high=high)
     if step.operation == "prelu":
-        x, slope = (codes.astype(object) for codes in operands)
+        wide = integer_dtype(32 + abs(n[1]))
+        x, slope = (codes.astype(wide) for codes in operands)
         finest = max(n[1], 0)
         sums = np.where(x < 0, x * slope * (1 << (finest - n[1])), x * (1 << finest))
-        return Exact(narrowed(sums), finest + n[0] - output.fraction_bits, **bounds)
+        return Exact(narrowed(sums), finest + n[0] - output.fraction_bits, low=low, high=high)
     return None
 
 

@@ -86,7 +86,7 @@ class Variant:
         if self.structure not in kept:
             for old in [key for key in kept if key][: -_KEPT + 1 or None]:
                 del kept[old]
-            kept[self.structure] = exact_of(self.step, self.output, self.arithmetic, self.operands)
+            kept[self.structure] = _exact(self.step, self.output, self.arithmetic, self.operands)
         return kept[self.structure]
 
     @property
@@ -143,11 +143,18 @@ def _epilogue(step: Step, output: Tensor, arithmetic: Arithmetic) -> Epilogue:
     return Epilogue(word, rule.bits, rule.overflow == "saturate", inside)
 
 
+def _exact(step: Step, output: Tensor, arithmetic: Arithmetic, operands: tuple[Array, ...]) -> Exact | None:
+    """Return the exact results; None for a register with fraction bits of its own, of which an epilogue has none."""
+    if isinstance(step, Linear) and arithmetic.accumulator.fraction_bits is not None:
+        return None
+    return exact_of(step, output, arithmetic, operands)
+
+
 def _checked(operation: Operation) -> Exact | None:
     """Return the exact results of the definition; None where they do not give its codes."""
     step, output, arithmetic = operation.step, operation.output, operation.arithmetic
     try:
-        exact = exact_of(step, output, arithmetic, operation.operands)
+        exact = _exact(step, output, arithmetic, operation.operands)
     except (ValueError, AssertionError):
         return None
     if exact is None:

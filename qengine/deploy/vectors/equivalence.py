@@ -17,13 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.deploy.hypotheses import Hypothesis, Operation, Variant
-from qengine.deploy.hypotheses.exact import Exact
+from qengine.deploy.hypotheses.exact import Exact, activation_codes
 from qengine.deploy.vectors.equal_rules import same_function
 from qengine.deploy.vectors.reach import Reach
 from qengine.deploy.vectors.sums import Sums
 from qengine.deploy.vectors.taps import Taps
 from qengine.errors import QEngineError
-from qengine.model.graph import NO_ACTIVATION
 from qengine.model.steps import Mean
 from qengine.model.steps.forms import AxisSum
 from qengine.runtime.plan.plan import BoundStep
@@ -110,8 +109,7 @@ class Proofs:
         return self.reach.is_short and all(self._is_equal(fault, exact) for exact in self._every_sum())
 
     def _exact(self, every: Sums) -> Exact:
-        activation = getattr(self.bound_step.step, "activation", None) or NO_ACTIVATION
-        low, high = (self.bound_step.output.encode_bound(v) for v in (activation.low, activation.high))
+        low, high = activation_codes(self.bound_step.step, self.bound_step.output)
         return Exact(every.accumulators, int(every.shift), divisor=int(every.count), low=low, high=high)
 
     def _every_sum(self) -> list[Exact]:
@@ -140,8 +138,7 @@ class Proofs:
         if faulty.run is not None or faulty.own_epilogue.bounds == "products":  # which looks at sums without bias
             return False
         if faulty.structure:
-            activation = getattr(faulty.step, "activation", None) or NO_ACTIVATION
-            low, high = (faulty.output.encode_bound(v) for v in (activation.low, activation.high))
+            low, high = activation_codes(faulty.step, faulty.output)
             operation._kept[faulty.structure] = replace(exact, low=low, high=high)
         return np.array_equal(faulty.codes(), right.codes())
 

@@ -2,33 +2,36 @@
 
 An operator in fixed point first computes an exact number, the accumulator of hardware, and then rounds it to the word
 of its output. `sums_of` computes that number again from the codes that an operator read. It is a fraction: integers,
-divided by a power of two for most operators and by a count for means. Where numbers lie between two codes decides
-what a test can see: a tie tells half_even from half_up, a number beyond the word tells saturation from wrapping.
+divided by a power of two for most operators and by a count for means. Sums, products and means are those of
+`hypotheses.exact`; the register that a rule describes, which may wrap, saturate or cut, is added here. Where numbers
+lie between two codes decides what a test can see: a tie tells half_even from half_up, a number beyond the word tells
+saturation from wrapping.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.kernels.reference.linear import exact_product
+from qengine.deploy.hypotheses.exact import activation_codes, bias_of, exact_of, fraction
 from qengine.kernels.reference.resize import integer_taps, tap_sums
 from qengine.kernels.reference.rounding import divide, integer_dtype, shift_right
 from qengine.kernels.reference.word import Word, wrap
-from qengine.model.graph import NO_ACTIVATION
 from qengine.model.rules import Arithmetic, MeanRule
-from qengine.model.steps import Combine, Linear, Mean, Resize, Tensor
+from qengine.model.steps import Combine, Linear, Mean, Resize, Step, Tensor
 from qengine.model.steps.accumulator import Accumulation
 from qengine.model.steps.combine import aligned
 from qengine.qformat import QFormat
 from qengine.runtime.plan.plan import BoundStep
 
 Array = NDArray[Any]
+Found = tuple[Array, int | Array, int | Array]
+"""Accumulators, their fraction bits and their divisor."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +64,7 @@ class Sums:
     @cached_property
     def fraction(self) -> tuple[Array, Array]:
         """The exact number in units of the output, as a numerator and a positive denominator."""
-        shift = np.asarray(self.shift)
-        left, right = np.maximum(-shift, 0), np.maximum(shift, 0)
-        largest = int(np.max(np.abs(self.accumulators), initial=0)).bit_length() + int(left.max(initial=0))
-        most = int(np.max(self.count, initial=1)).bit_length() + int(right.max(initial=0))
-        wide = integer_dtype(max(largest, most) + 1)
-        one = np.asarray(1, wide)
-        numerator = np.asarray(self.accumulators.astype(wide) * (one << left.astype(wide)), wide)
-        denominator = np.asarray(np.asarray(self.count).astype(wide) * (one << right.astype(wide)), wide)
+        numerator, denominator = fraction(self.accumulators, self.shift, self.count)
         return numerator, np.broadcast_to(denominator, numerator.shape)
 
     @cached_property
@@ -108,84 +104,75 @@ def sums_of(bound_step: BoundStep, operands: Sequence[Array]) -> Sums | None:
         return None
     if any(t.format is None for t in step.operands[:2]):
         return None
-    found: tuple[Array, int | Array, int | Array]
+    found: Found | None = None
     if isinstance(step, Linear):
-        found = _of_linear(step, out, arithmetic, operands)
+        found = _in_register(step, out, arithmetic, operands)
+    elif isinstance(step, Combine) and step.operation == "divide":
+        found = _of_division(step, operands)
     elif isinstance(step, Combine):
-        found = _of_combine(step, out, arithmetic, operands)
+        found = _of_terms(step, out, arithmetic, operands)
     elif isinstance(step, Mean) and arithmetic.mean == MeanRule():
-        total = step.total(operands[0].astype(np.int64))
-        found = (np.asarray(total), step.x.fraction_bits, step.count() if callable(step.count) else step.count)
+        found = _of_exact(step, out, arithmetic, operands)
     elif isinstance(step, Resize) and step.mode != "nearest":
         found = _of_resize(step, operands[0])
-    else:
+    if found is None:
         return None
     accumulators, fraction_bits, count = found
     word, (low, high) = arithmetic.word(out.format), bounds(step, out)
     return Sums(accumulators, fraction_bits, out.fraction_bits, count, word, low, high)
 
 
-def bounds(step: Any, out: Tensor) -> tuple[int, int]:
+def bounds(step: Step, out: Tensor) -> tuple[int, int]:
     """Return the least and the most code that the word of an output and a fused activation leave."""
-    word = out.one_format.word()
-    activation = getattr(step, "activation", None) or NO_ACTIVATION
-    low, high = out.encode_bound(activation.low), out.encode_bound(activation.high)
-    low = word.least if low is None else min(max(low, word.least), word.most)
-    high = word.most if high is None else min(max(high, word.least), word.most)
-    return low, high
+    word, (low, high) = out.one_format.word(), activation_codes(step, out)
+    low, high = word.least if low is None else low, word.most if high is None else high
+    return min(max(low, word.least), word.most), min(max(high, word.least), word.most)
 
 
-def _of_linear(
-    step: Linear, out: Tensor, arithmetic: Arithmetic, operands: Sequence[Array]
-) -> tuple[Array, int | Array, int]:
+def _of_exact(step: Step, out: Tensor, arithmetic: Arithmetic, operands: Sequence[Array]) -> Found | None:
+    """Return the exact results of a step, which a register of any rules holds."""
+    exact = exact_of(step, out, arithmetic, tuple(operands))
+    return None if exact is None else (exact.total, exact.shift + out.fraction_bits, exact.divisor)
+
+
+def _in_register(step: Linear, out: Tensor, arithmetic: Arithmetic, operands: Sequence[Array]) -> Found:
     """Return the sums as the register of the rules holds them."""
-    x, w, *rest = operands
     rules = Accumulation(step, out, arithmetic)
-    bias = rules.computed_bias(rest[0]) if step.b is not None and step.b.value is None else rules.bias
     if rules.in_order:
-        sums = rules.register_sums(bias, rules.bound)
+        x, w = operands[:2]
+        sums = rules.register_sums(bias_of(step, rules, operands), rules.bound)
         total = step.in_order(x.astype(sums.dtype), w.astype(sums.dtype), sums)
         return np.asarray(total - rules.register_half, total.dtype), rules.bits, 1
-    total = exact_product(x, w, step.product, rules.bound)
-    if bias is not None:
-        total = np.asarray(total + bias, total.dtype)
+    exact = exact_of(step, out, arithmetic, tuple(operands))
+    assert exact is not None
     largest = rules.bound + int(np.max(rules.half, initial=0))
+    wide = integer_dtype(largest.bit_length())
+    total = exact.total.astype(wide)
     if rules.kept_bits is not None and rules.kept_bits <= largest.bit_length():
-        wide = integer_dtype(largest.bit_length())
-        kept = wrap(np.asarray(total + rules.half, wide), rules.kept_bits, signed=True)
-        total = np.asarray(kept - rules.half, wide)
+        total = np.asarray(wrap(np.asarray(total + rules.half, wide), rules.kept_bits, signed=True) - rules.half, wide)
     return total, rules.product_bits, 1
 
 
-def _of_combine(
-    step: Combine, out: Tensor, arithmetic: Arithmetic, operands: Sequence[Array]
-) -> tuple[Array, int, int | Array]:
-    n = [t.fraction_bits for t in step.terms]
-    if arithmetic.aligns and step.operation in ("add", "subtract"):
-        moved, word = [t.format != out.format for t in step.terms], arithmetic.word(out.one_format)
-        operands = [
-            aligned(a, k - out.fraction_bits, word) if m else a for a, k, m in zip(operands, n, moved, strict=True)
-        ]
-        n = [out.fraction_bits if m else k for k, m in zip(n, moved, strict=True)]
-    wide = integer_dtype(36 + max(n) - min(n) + len(n).bit_length())
-    arrays = [a.astype(wide) for a in operands]
-    if step.operation == "multiply":
-        return np.asarray(arrays[0] * arrays[1]), n[0] + n[1], 1
-    if step.operation == "divide":
-        a, b = np.broadcast_arrays(*arrays)
-        return np.where(b == 0, 0, a * np.where(b < 0, -1, 1)), n[0] - n[1], np.where(b == 0, 1, np.abs(b))
-    if step.operation == "prelu":
-        x, slope = arrays
-        finest = max(n[1], 0)
-        scaled = x * slope * np.asarray(1 << (finest - n[1]), wide)
-        return np.asarray(np.where(x < 0, scaled, x * np.asarray(1 << finest, wide)), wide), n[0] + finest, 1
-    finest, signs = max(n), [1, -1] if step.operation == "subtract" else [1] * len(n)
-    total = np.zeros((), wide)
-    for array, bits, sign in zip(arrays, n, signs, strict=True):
-        total = total + array * np.asarray(sign << (finest - bits), wide)
-    return np.asarray(total), finest, 1
+def _of_terms(step: Combine, out: Tensor, arithmetic: Arithmetic, operands: Sequence[Array]) -> Found | None:
+    """Return the exact results of terms, in the word of the output where the rules bring them to it first."""
+    if not arithmetic.aligns or step.operation not in ("add", "subtract"):
+        return _of_exact(step, out, arithmetic, operands)
+    word, n = arithmetic.word(out.one_format), out.fraction_bits
+    arrays = [
+        a if t.format == out.format else aligned(a, t.fraction_bits - n, word)
+        for t, a in zip(step.terms, operands, strict=True)
+    ]
+    terms = tuple(replace(t, format=out.format) for t in step.terms)
+    return _of_exact(replace(step, terms=terms), out, replace(arithmetic, aligns=False), arrays)
 
 
-def _of_resize(step: Resize, x: Array) -> tuple[Array, int, int]:
+def _of_division(step: Combine, operands: Sequence[Array]) -> Found:
+    """Return quotients, which are dividends of the sign of the quotient with the divisor as their count."""
+    a, b = np.broadcast_arrays(*(codes.astype(np.int64) for codes in operands))
+    n, m = (t.fraction_bits for t in step.terms)
+    return np.where(b == 0, 0, a * np.where(b < 0, -1, 1)), n - m, np.where(b == 0, 1, np.abs(b))
+
+
+def _of_resize(step: Resize, x: Array) -> Found:
     taps = [integer_taps(t, step.tap_bits) for t in step.taps()]
     return tap_sums(x, step.axes, taps), step.x.fraction_bits + step.tap_bits * len(step.axes), 1

@@ -6,7 +6,7 @@ A pass never changes the meaning of a tensor's name: it computes the tensor as b
 from collections.abc import Callable
 
 from qengine.model.graph import Graph
-from qengine.model.passes.activation import fuse_activations
+from qengine.model.passes.activation import activations_of, fuse_activations, split_activations
 from qengine.model.passes.chains import fuse_chains
 from qengine.model.passes.constants import fold_constants
 from qengine.model.passes.conversions import Copies, convert_copies
@@ -71,6 +71,7 @@ __all__ = [
     "FUSING",
     "PASSES",
     "Copies",
+    "activations_of",
     "convert_copies",
     "fold_affine",
     "fold_constants",
@@ -85,6 +86,7 @@ __all__ = [
     "recognise_functions",
     "recognise_rows",
     "remove_dead",
+    "split_activations",
     "take_joins_apart",
     "with_hidden_outputs",
 ]

@@ -1,4 +1,4 @@
-"""Fusion of Relu and Clip into the operator that computes their input, if nothing else reads that input.
+"""Fusion of Relu and Clip into the operator that computes their input, if nothing else reads that input; and back.
 
 No bit changes: in fixed point both tensors have one format, so one step that rounds, handles overflow and applies the
 bounds equals two steps.
@@ -31,6 +31,27 @@ def fuse_activations(graph: Graph) -> Graph:
                 nodes[i] = replace(source, outputs=node.outputs, activation=activation)
         place.update(dict.fromkeys(node.outputs, i))
     return replace(graph, nodes=tuple(nodes.values()))
+
+
+def activations_of(written: Graph, optimized: Graph) -> dict[str, Node]:
+    """Return the Relu and Clip nodes of a graph that are fused after the passes, by the name of their result."""
+    makers = {name: node for node in written.nodes for name in node.outputs}
+    fused = [node.outputs[0] for node in optimized.nodes if node.activation not in (None, NO_ACTIVATION)]
+    found = {name: makers[name] for name in fused if name in makers}
+    return {name: node for name, node in found.items() if node.operator in ("Relu", "Clip")}
+
+
+def split_activations(written: Graph, optimized: Graph) -> Graph:
+    """Return the graph after the passes with its fused Relu and Clip as nodes of their own, to look at the sums."""
+    activations, nodes, constants = activations_of(written, optimized), list[Node](), dict(optimized.constants)
+    for node in optimized.nodes:
+        activation = activations.get(node.outputs[0]) if node.outputs else None
+        if activation is None:
+            nodes.append(node)
+        else:
+            nodes += [replace(node, outputs=activation.inputs[:1], activation=None), activation]
+            constants |= {name: written.constants[name] for name in activation.inputs if name in written.constants}
+    return replace(optimized, nodes=tuple(nodes), constants=constants)
 
 
 def _can_fuse(node: Node) -> bool:

@@ -85,7 +85,8 @@ def calibrate(
     options = options_with(CalibrationOptions, options, keywords)
     limits = {name: value for name, value in keywords.items() if name in _LIMITS}
     session = options_with(SessionOptions, session, limits)
-    return choose_formats(observe(model, feeds, options.observing(session)), options.for_runs(session))
+    options = options.for_runs(session)
+    return choose_formats(observe(model, feeds, options.for_observing(session)), options)
 
 
 __all__ = [

@@ -24,6 +24,7 @@ from qengine.quantization.calibration.observe import Observation
 from qengine.quantization.calibration.options import CalibrationOptions
 from qengine.quantization.calibration.outputs import STEPS, WIDE, Sources, has_lost, largest, listed, lost_channels
 from qengine.quantization.calibration.result import TensorRange
+from qengine.quantization.calibration.sums import Sums, missing_note
 from qengine.quantization.calibration.tensors import quantized_tensors
 from qengine.quantization.calibration.ties import Ties
 
@@ -189,6 +190,9 @@ class ActivationFormats:
     def __init__(self, groups: Groups, options: CalibrationOptions) -> None:
         self._groups, self._options = groups, options
         self._unlimited: dict[int, QFormat] = {}
+        observation = groups.observation
+        ranges = (observation.sums or {}) if options.results_wrap else {}
+        self._sums = Sums(ranges, groups.place, options.headroom)
         self.notes: list[str] = [*groups.observation.notes, *options.notes_on_target()]
         self._signed: list[bool] = []
         for i, group in enumerate(groups.counted):
@@ -198,12 +202,16 @@ class ActivationFormats:
                 if lost := one.nan + one.infinite * (name not in groups.masks):
                     self.notes.append(f"{lost:,} values of '{name}' are NaN or infinite in float32, and were left out")
         self.notes += groups.notes.get(len(groups.counted), [])
-        self._chosen = self._formats(groups.counts, self._signed, options.activation_word_length)
-        cells = cells_of_recurrent(groups.observation.model)
+        if options.results_wrap:
+            self.notes += missing_note(observation.model, observation.optimized, ranges, groups.place)
+        every = range(len(groups.counted))
+        self._chosen = self._held(every, groups.counts, options.activation_word_length)
+        cells = cells_of_recurrent(observation.model)
         if options.allows_activation_bits(WIDE):
             self._set_words([i for i, one in enumerate(groups.counted) if cells.intersection(one.names)], WIDE)
         self._set_outputs()
         self._choose_among()
+        self.notes += self._sums.notes()
         self.formats: dict[str, QFormat] = {}
         for group, fmt in zip(groups.counted, self._chosen, strict=True):
             self.formats |= dict.fromkeys(group.names, fmt)
@@ -225,7 +233,7 @@ class ActivationFormats:
             every = self._groups.counted
             counted = [every[i] for i in places]
             counts = Counts([one.merged for one in counted], [next(iter(one.histograms)) for one in counted])
-            found = self._formats(counts, [self._signed[i] for i in places], bits)
+            found = self._held(places, counts, bits)
             for place, fmt in zip(places, found, strict=True):
                 self._chosen[place] = fmt
 
@@ -270,6 +278,11 @@ class ActivationFormats:
             counted[place].names[0]: fmt.fraction_bits - self._chosen[place].fraction_bits
             for place, fmt in self._unlimited.items()
         }
+
+    def _held(self, places: Sequence[int], counts: Counts, bits: int) -> list[QFormat]:
+        """Return the formats of groups, in which also the sums before their activations fit."""
+        found = self._formats(counts, [self._signed[i] for i in places], bits)
+        return [self._sums.held_by(place, fmt) for place, fmt in zip(places, found, strict=True)]
 
     def _formats(self, counts: Counts, signed: Sequence[bool], bits: int) -> list[QFormat]:
         options = self._options
@@ -321,7 +334,7 @@ class ActivationFormats:
             alone = dict(zip(several, found, strict=True))
             for name, one in group.histograms.items():
                 shares = tuple(other for other in group.histograms if other != name)
-                best = alone.get(name, self._unlimited.get(place, fmt))
+                best = alone.get(name, self._sums.wanted(place, self._unlimited.get(place, fmt)))
                 ranges[name] = self._range(name, one, fmt, best, shares)
                 if name in self._wider:
                     wider = self._wider[name]

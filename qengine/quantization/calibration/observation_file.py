@@ -1,7 +1,8 @@
 """File of an observation, with which formats can be chosen again without a run.
 
 The file is an .npz of the arrays of `HistogramArrays`, and a header of JSON: the version of this layout, a key
-that identifies the model and the data, the number of runs, the tensors' names, the ranges of channels, and notes.
+that identifies the model and the data, the number of runs, the tensors' names, the ranges of channels, notes, and
+the ranges before fused activations, or null.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from qengine.quantization.calibration.histogram import HistogramArrays
 from qengine.quantization.calibration.observe import Observation
 from qengine.runtime.session import InferenceSession
 
-VERSION = 3
+VERSION = 4
 
 
 def save_observation(observation: Observation, path: str | os.PathLike[str], key: str) -> None:
@@ -49,6 +50,7 @@ def save_observation(observation: Observation, path: str | os.PathLike[str], key
         "runs": observation.runs,
         "tensors": list(observation.histograms),
         "notes": list(observation.notes),
+        "sums": None if observation.sums is None else dict(observation.sums),
         "channels": {name: one.most.tolist() for name, one in observation.channels.items()},
     }
     arrays = HistogramArrays.of(list(observation.histograms.values()))
@@ -81,6 +83,9 @@ def load_observation(path: str | os.PathLike[str], model: Graph, key: str) -> Ob
             arrays = HistogramArrays(*(read_entry(archive, name) for name in HistogramArrays._fields))
         version, stored_key, runs, names = (header[name] for name in ("version", "key", "runs", "tensors"))
         channels = {name: ChannelRanges(np.array(most, float)) for name, most in header.get("channels", {}).items()}
+        sums = (
+            None if header["sums"] is None else {name: (float(a), float(b)) for name, (a, b) in header["sums"].items()}
+        )
         histograms, notes = arrays.histograms(), tuple(map(str, header["notes"]))
     except ARRAY_ERRORS as error:
         raise FeedError(f"{what} cannot be read: {first_line(error)}") from None
@@ -90,4 +95,4 @@ def load_observation(path: str | os.PathLike[str], model: Graph, key: str) -> Ob
         raise FeedError(f"{what} was made of another model, or of other data: observe again")
     session = InferenceSession(model, isa="reference").in_float32()
     by_name = dict(zip(names, histograms, strict=True))
-    return Observation(session.graph, session.optimized, by_name, runs, channels, notes)
+    return Observation(session.graph, session.optimized, by_name, runs, channels, notes, sums)

@@ -16,10 +16,12 @@ from qengine.model.formats.constants import LARGEST
 from qengine.model.formats.parts import joins_in_parts
 from qengine.model.graph import Graph
 from qengine.model.steps import Tensor
+from qengine.qformat import Overflow
 from qengine.quantization.calibration.channels import ChannelRanges, counts_channels
 from qengine.quantization.calibration.histogram import Histogram
 from qengine.quantization.calibration.left_out import add_constant_branches, histograms_of_left_out
 from qengine.quantization.calibration.masks import scores_of
+from qengine.quantization.calibration.sums import Range, before_activations
 from qengine.runtime.native.observing import Observer
 from qengine.runtime.options import SessionKeywords, SessionOptions
 from qengine.runtime.plan.plan import refuse_nan
@@ -45,6 +47,8 @@ class Observation:
     channels : ranges of the channels of outputs, of the parts of those that have a format for each part, and of other
         tensors of 2 or 4 axes.
     notes : remarks for the user.
+    sums : smallest and largest value before each Relu and Clip that is fused into an operator, by the name of the
+        result; None where they were not observed, as results saturate.
     shared : results that were computed from the histograms, for the next choice of formats.
     """
 
@@ -54,6 +58,7 @@ class Observation:
     runs: int
     channels: Mapping[str, ChannelRanges] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    sums: Mapping[str, Range] | None = None
     shared: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
@@ -75,7 +80,8 @@ def observe(
         Iterable of mappings that `InferenceSession.run` takes, one per run; read once and lazily.
     options, keywords
         See `SessionOptions`. The runs are in float32, so that only `isa`, `threads`, the limits (``max_...``) and
-        whether the rules fuse functions have an effect.
+        whether the rules fuse functions have an effect; and where results wrap, what a fused Relu or
+        Clip bounds is observed too.
 
     Raises
     ------
@@ -87,11 +93,12 @@ def observe(
         If the model cannot be read or run.
     """
     check_keywords("observe", keywords, SessionKeywords)
-    options = options_with(SessionOptions, options, keywords)
-    session = InferenceSession(model, options.in_float32()).in_float32()
-    if not options.rules_of_run().fuses_functions:
-        session = session.fusing(False)
-    session = session.giving_hidden()
+    given = options_with(SessionOptions, options, keywords)
+    rules, options = given.rules_of_run(), given.in_float32()
+    results_wrap = rules.overflow is Overflow.WRAP
+    plain = InferenceSession(model, options).in_float32()
+    plain = (plain if rules.fuses_functions else plain.fusing(False)).giving_hidden()
+    session = plain.giving_sums() if results_wrap else plain
     if isinstance(feeds, Mapping):
         raise FeedError("feeds to calibrate on are an iterable of mappings, one for each run: give [feeds] for one")
     counts, runs = _Histograms(session.graph), 0
@@ -115,7 +122,15 @@ def observe(
         raise FeedError("there is no data to calibrate on: the feeds are empty")
     add_constant_branches(session.graph, counts.by_name)
     others, notes = histograms_of_left_out(session, arrays, counts.by_name)
-    return Observation(session.graph, session.optimized, counts.by_name | others, runs, counts.channels, notes)
+    histograms, sums = counts.by_name | others, None
+    if results_wrap:
+        sums = dict[str, Range]()
+        for name, before in before_activations(plain.graph, plain.optimized).items():
+            counts.channels.pop(before, None)
+            found = histograms.pop(before, None)
+            if found is not None and found.finite:
+                sums[name] = found.least, found.most
+    return Observation(plain.graph, plain.optimized, histograms, runs, counts.channels, notes, sums)
 
 
 def _trace(session: InferenceSession, arrays: Mapping[str, Any], counts: _Histograms) -> None:

@@ -9,7 +9,7 @@ from typing import TypedDict
 
 from qengine.checks import check_whole_number
 from qengine.errors import OptionError
-from qengine.qformat import Overflow
+from qengine.qformat import Overflow, overflow_mode
 from qengine.quantization.calibration.choose import Method
 from qengine.quantization.calibration.ties import Ties
 from qengine.runtime.options import SessionOptions
@@ -37,6 +37,7 @@ class CalibrationKeywords(TypedDict, total=False):
     tie_joins: bool
     output_bits: int | str
     target: Target | str | os.PathLike[str] | None
+    overflow: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,11 +61,15 @@ class CalibrationOptions:
         16 for an output of which a part or a channel would lose its signal, see `outputs`.
     target : device within whose constraints formats are chosen: a `Target`, a name or the path of a file. Word lengths
         that are given win over its own. None for no constraints.
+    overflow : name of an `Overflow`, for results that a word cannot hold; None for what the target says, or saturate.
+        Where they wrap, formats are signed and hold what a fused Relu or Clip bounds.
 
     Raises
     ------
     OptionError
         If a value is not allowed.
+    FormatError
+        If there is no such overflow.
     TargetError
         If there is no such target.
     """
@@ -80,6 +85,7 @@ class CalibrationOptions:
     tie_joins: bool = False
     output_bits: int | str = AUTO
     target: Target | str | os.PathLike[str] | None = None
+    overflow: str | None = None
 
     def __post_init__(self) -> None:
         if self.output_bits != AUTO:
@@ -90,6 +96,8 @@ class CalibrationOptions:
             if (given := getattr(self, name)) is not None:
                 object.__setattr__(self, name, check_whole_number(name, given, 2, 16))
         object.__setattr__(self, "target", None if self.target is None else Target.of(self.target))
+        if self.overflow is not None:
+            object.__setattr__(self, "overflow", overflow_mode(self.overflow))
         if not isinstance(self.method, str) or self.method not in list(Method):
             raise OptionError(f"no method is named {self.method!r}; there are {', '.join(Method)}")
         if not _is_number(self.percentile) or not 0.0 < self.percentile <= 100.0:
@@ -98,12 +106,18 @@ class CalibrationOptions:
             raise OptionError(f"headroom is a factor of 1 to {_MAX_HEADROOM:g}, not {self.headroom!r}")
 
     def for_runs(self, session: SessionOptions) -> CalibrationOptions:
-        """Return the options with the target of the runs, where they have none."""
-        return replace(self, target=session.target) if self.target is None and session.target is not None else self
+        """Return the options with the target and the overflow of the runs, where they have none."""
+        target, overflow = self.target or session.target, self.overflow
+        if overflow is None and (session.overflow is not None or session.rules is not None):
+            overflow = session.rules_of_run().overflow
+        return replace(self, target=target, overflow=overflow)
 
-    def observing(self, session: SessionOptions) -> SessionOptions:
-        """Return the options of runs that are observed for these formats: the target is that of the formats."""
-        return session if self.target is None else replace(session, target=self.target)
+    def for_observing(self, session: SessionOptions) -> SessionOptions:
+        """Return the options of the runs that observe what the choice of formats needs."""
+        run = session if self.target is None else replace(session, target=self.target)
+        rules = None if run.rules_of_run().fuses_functions else {"fuses_functions": False}
+        overflow = Overflow.WRAP if self.results_wrap else None
+        return replace(session.in_float32(), overflow=overflow, rules=rules)
 
     @property
     def weight_word_length(self) -> int:
@@ -134,7 +148,9 @@ class CalibrationOptions:
 
     @property
     def results_wrap(self) -> bool:
-        """Whether results that a word of the target cannot hold wrap."""
+        """Whether results that a word cannot hold wrap."""
+        if self.overflow is not None:
+            return self.overflow == Overflow.WRAP
         return isinstance(self.target, Target) and self.target.rules.overflow is Overflow.WRAP
 
     @property
@@ -161,11 +177,11 @@ class CalibrationOptions:
                     "leave out the word length to have one of these"
                 )
         if self.results_wrap:
-            assert isinstance(self.target, Target)
-            advice = "sums that a Relu cuts must fit too: check the SQNR, and give headroom"
+            of_target = f" of target {self.target.name}" if isinstance(self.target, Target) else ""
+            advice = "later ones may exceed those of the data: check the SQNR, and give headroom"
             if self.method != Method.MAX:
                 advice = f"method {self.method} lets large values wrap: give method max; {advice}"
-            yield f"results of target {self.target.name} wrap, and {advice}"
+            yield f"results{of_target} wrap, and {advice}"
 
 
 def word_length(allowed: tuple[int, ...] | None) -> int:

@@ -123,7 +123,7 @@ def quantized_tensors(model: Graph, optimized: Graph, tied: Ties = _NO_TIES) -> 
     constants: dict[str, Constant] = {}
     tables: dict[str, NDArray[Any]] = {}
     never, real = set[str](), set[str]()
-    for graph, after, known in _graphs(model, optimized, known_before):
+    for graph, after, known in each_graph(model, optimized, known_before):
         groups = format_groups(graph, known)
         if graph is model:
             groups = {name: group for name, group in groups.items() if name not in joins}
@@ -184,7 +184,7 @@ class _UnionFind:
         return tuple(map(tuple, by_root.values()))
 
 
-def _graphs(model: Graph, optimized: Graph, known: frozenset[str]) -> Iterator[tuple[Graph, Graph, frozenset[str]]]:
+def each_graph(model: Graph, optimized: Graph, known: frozenset[str]) -> Iterator[tuple[Graph, Graph, frozenset[str]]]:
     """Yield a graph and the graphs inside of its nodes at any depth, each before and after the passes.
 
     The third item has the tensors of the graph that are known before a run.
@@ -205,7 +205,7 @@ def _graphs(model: Graph, optimized: Graph, known: frozenset[str]) -> Iterator[t
             )
             decide = value_inputs(closed) - real_inner_data(graph, closed.inputs)
             inside = known_tensors(closed, decide | (known & set(node.captures)))
-            yield from _graphs(closed, optimize(closed)[-1], inside)
+            yield from each_graph(closed, optimize(closed)[-1], inside)
 
 
 def _constants(model: Graph, optimized: Graph, known: frozenset[str], groups: Mapping[str, Any]) -> dict[str, Constant]:

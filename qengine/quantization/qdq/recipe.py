@@ -125,7 +125,7 @@ def quantize_model(
     check_keywords("quantize_model", keywords, CalibrationKeywords)
     runs = session or SessionOptions()
     options = options_with(CalibrationOptions, options, keywords).for_runs(runs)
-    limits = runs.in_float32()
+    limits, observing = runs.in_float32(), options.for_observing(runs)
     if formats is None and data is None:
         if qformat is None:
             raise OptionError("formats are needed, or a qformat, or data that formats are chosen on: give one of them")
@@ -136,12 +136,14 @@ def quantize_model(
 
     said = _SAID_BY_QONNX if writes == "qonnx" else ()
     rules = {name: getattr(runs, name) for name in said}
+    if not said:  # what is read back fuses functions
+        observing = replace(observing, rules=None)
 
     def formats_of(changed: Graph) -> FormatsByName:
         if formats is not None or data is None:
             found = formats or {}
         else:
-            found = choose_formats(observe(changed, data, replace(limits, **rules)), options).formats
+            found = choose_formats(observe(changed, data, observing), options).formats
         return found if qformat is None else _with_rest(changed, found, qformat)
 
     corrected = correct(graph, formats_of, data, recipe, limits)

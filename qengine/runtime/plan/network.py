@@ -20,9 +20,17 @@ from qengine.model.formats.assign import FormatRequest, assign_formats
 from qengine.model.formats.files import parse_format
 from qengine.model.formats.formattable import Formattable
 from qengine.model.formats.parts import whole_tensors
-from qengine.model.graph import NO_ACTIVATION, Graph, Node, Value
+from qengine.model.graph import Graph, Node, Value
 from qengine.model.ops.support_check import check_supported
-from qengine.model.passes import AS_WRITTEN, Copies, optimize, remove_dead, with_hidden_outputs
+from qengine.model.passes import (
+    AS_WRITTEN,
+    Copies,
+    activations_of,
+    optimize,
+    remove_dead,
+    split_activations,
+    with_hidden_outputs,
+)
 from qengine.model.rules import Modes, Rules
 from qengine.model.static_values import known_tensors, real_inner_data, value_inputs
 from qengine.model.steps import Tensor
@@ -52,6 +60,8 @@ class Network:
         Inputs that are data, even where their elements decide shapes.
     gives_hidden
         Whether runs compute the tensors inside of nodes too, as a calibration and a report need them.
+    gives_sums
+        Whether runs compute what fused activations bound too, as a calibration needs it where results wrap.
 
     Attributes
     ----------
@@ -79,16 +89,19 @@ class Network:
         around: frozenset[str] = frozenset(),
         data: frozenset[str] = frozenset(),
         gives_hidden: bool = False,
+        gives_sums: bool = False,
     ) -> None:
         self._branches: dict[tuple[int, str], tuple[Node, Graph]] = {}  # with the node, so that its id stays its own
         check_supported(model, is_runnable)
-        self._gives_hidden = gives_hidden
+        self._gives_hidden, self._gives_sums = gives_hidden, gives_sums
         fuses = model.fuses if request is None else request.fuses
         model = replace(model, whole=_whole(model, request), given=_given(request), fuses=fuses)
         self._by_fusing: dict[bool, Network] = {fuses: self}
         self._stages = optimize(model, gives_hidden=gives_hidden)
         self._copies = Copies(self._stages[AS_WRITTEN])
         self.model, self.optimized = self._stages[AS_WRITTEN + 1], self._stages[-1]
+        if gives_sums:
+            self.optimized = split_activations(self.model, self.optimized)
         self.value_inputs = value_inputs(self.model) - data
         self.known = known_tensors(self.model, self.value_inputs | around)
         self._formattable = Formattable(self.model, self.optimized, self.known)
@@ -135,6 +148,16 @@ class Network:
         if self._gives_hidden or not _has_hidden(self.model):
             return self
         return Network(self.source, self._requested, as_float32=self.as_float32, gives_hidden=True)
+
+    def giving_sums(self) -> "Network":
+        """Return the same network, whose runs compute what fused activations bound too, in the graphs of nodes too."""
+        return Network(
+            self.source,
+            self._requested,
+            as_float32=self.as_float32,
+            gives_hidden=self._gives_hidden,
+            gives_sums=True,
+        )
 
     def of_inner_graph(
         self,
@@ -186,6 +209,7 @@ class Network:
             around=known,
             data=data,
             gives_hidden=self._gives_hidden,
+            gives_sums=self._gives_sums,
         )
 
     def _with_shape(self, value: Value) -> Value:
@@ -256,10 +280,7 @@ class Network:
     @cached_property
     def _fused(self) -> Mapping[str, str]:
         """The result of each fused Relu or Clip, by the tensor that it bounds."""
-        makers = {name: node for node in self.model.nodes for name in node.outputs}
-        fused = [node.outputs[0] for node in self.optimized.nodes if node.activation not in (None, NO_ACTIVATION)]
-        found = {makers[name].inputs[0]: name for name in fused if name in makers}
-        return {before: after for before, after in found.items() if makers[after].operator in ("Relu", "Clip")}
+        return {node.inputs[0]: name for name, node in activations_of(self.model, self.optimized).items()}
 
     def notes_on_rules(self, rules: Rules) -> tuple[str, ...]:
         """Return a note on each tensor that rules name and that a run does not round."""

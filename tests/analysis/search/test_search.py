@@ -14,6 +14,7 @@ from qengine.analysis.search.units import formats_of, units_of
 from qengine.data.datasets import open_dataset
 from qengine.errors import FeedError, OptionError, UnsupportedError
 from qengine.model.loader import load
+from qengine.qformat import QFormat
 from qengine.quantization.calibration import CalibrationOptions, observe
 from qengine.runtime.options import SessionOptions
 
@@ -22,7 +23,7 @@ WITHIN = 1.1
 """A found cost is at most so many times the best there is. The search promises a local optimum only."""
 
 
-def classifier(seed):
+def classifier(seed, bias=0.0):
     """Return a model whose tensors differ much in what they can bear."""
     rng = np.random.default_rng(seed)
     w1 = (rng.normal(size=(8, 12)) * rng.choice([0.1, 1.0, 3.0], size=12)).astype(np.float32)
@@ -33,7 +34,7 @@ def classifier(seed):
         outputs=("y",),
         constants={
             "w1": w1,
-            "b1": weights(12, seed=seed),
+            "b1": weights(12, seed=seed) + np.float32(bias),
             "w2": (rng.normal(size=(12, 4))).astype(np.float32),
         },
     )
@@ -244,6 +245,19 @@ def test_options_of_formats_and_of_arithmetic(data):
     x = np.concatenate([batch.feeds["x"] for batch in data(model).batches()])
     (y,) = session.run(None, {"x": x})
     assert np.mean(y.argmax(axis=1) == data(model).labels) == found.best.value
+
+
+@pytest.mark.parametrize("wraps", [{"overflow": "wrap"}, {"target": "ap-fixed"}])
+def test_formats_hold_sums_that_wrap(data, wraps):
+    model = classifier(4, bias=-8.0)
+    calibration = CalibrationOptions(method="max")
+    found = search(model, data(model), cost="macs", activation_bits=[8], max_drop=96, calibration=calibration, **wraps)
+    x = np.concatenate([batch.feeds["x"] for batch in data(model).batches()])
+    (sums,) = InferenceSession(model).run(["h"], {"x": x})
+    fmt = QFormat.parse(found.formats["r"])
+    assert fmt.signed
+    assert -(2**fmt.integer_bits) < sums.min() * 1.03
+    assert sums.max() * 1.03 < 2**fmt.integer_bits
 
 
 def test_progress(data):

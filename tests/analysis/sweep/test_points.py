@@ -48,7 +48,7 @@ def test_the_product():
         headroom=1.0,
         output_bits="auto",
         per_channel=True,
-        unsigned=True,
+        unsigned=False,
         rounding="trunc",
         overflow="wrap",
         accumulator_bits=16,

@@ -5,6 +5,7 @@ import json
 import math
 
 import numpy as np
+import onnx
 import pytest
 from joined_heads import APART, FEEDS, SAMPLES
 
@@ -36,7 +37,8 @@ def test_a_point_is_a_run_of_its_formats(classifier, tmp_path):
     found = qengine.sweep(model, tmp_path / "out", grid, data=data)
     exact, row = found.rows
     held = np.load(data)
-    formats = qengine.calibrate(model, [{"x": held["x"]}], bits=7, weight_bits=5, per_channel=True)
+    options = CalibrationOptions(bits=7, weight_bits=5, per_channel=True, overflow="wrap")
+    formats = qengine.calibrate(model, [{"x": held["x"]}], options)
     session = qengine.InferenceSession(model, formats=formats, rounding="half_up", overflow="wrap")
     (y,) = session.run(None, {"x": held["x"]})
     (real,) = qengine.InferenceSession(model).run(None, {"x": held["x"]})
@@ -52,6 +54,29 @@ def test_a_point_is_a_run_of_its_formats(classifier, tmp_path):
     assert exact.outcome.costs.weight_bytes == 65 * 4
     assert exact.outcome.costs.bit_operations == (36 * 36 + 20) * 32 * 32
     assert (found.task, found.evaluated_output, found.computed, row.samples) == ("classes", "y", 2, 12)
+
+
+@pytest.mark.parametrize("recipe", ["fold", "best"])
+def test_points_that_wrap_are_observed_again_where_others_were_observed_before(classifier, tmp_path, recipe):
+    model, data = classifier
+    proto = onnx.load(model)
+    (bias,) = (one for one in proto.graph.initializer if one.name == "b1")
+    bias.CopyFrom(onnx.numpy_helper.from_array(np.float32([-5, 1, -6, 0]), "b1"))
+    onnx.save(proto, model)
+    saturates, wraps = ({"bits": [8], "recipes": [recipe], "overflows": [name]} for name in ("saturate", "wrap"))
+    both = {**saturates, "overflows": ["saturate", "wrap"]}
+    together = qengine.sweep(model, tmp_path / "both", Grid(**both), data=data).rows[1:]
+    each = [qengine.sweep(model, tmp_path / "one", Grid(**grid), data=data).rows[1] for grid in (saturates, wraps)]
+    alone = qengine.sweep(model, tmp_path / "alone", Grid(**wraps), data=data).rows[1]
+    assert [row.outcome.codes for row in together] == [row.outcome.codes for row in each]
+    assert alone.outcome.codes == each[1].outcome.codes
+    if recipe == "fold":
+        formats = qengine.calibrate(model, [{"x": np.load(data)["x"]}], overflow="wrap")
+        session = qengine.InferenceSession(model, formats=formats, overflow="wrap")
+        (y,) = session.run(None, {"x": np.load(data)["x"]})
+        (real,) = qengine.InferenceSession(model).run(None, {"x": np.load(data)["x"]})
+        found = 10 * math.log10(np.sum(real.astype(np.float64) ** 2) / np.sum((real.astype(np.float64) - y) ** 2))
+        assert alone.outcome.measures.sqnr_db == pytest.approx(found, abs=1e-4)
 
 
 def test_given_formats(classifier, tmp_path):

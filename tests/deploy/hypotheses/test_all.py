@@ -43,6 +43,12 @@ def test_the_exact_results_give_the_definition(digits, tensor):
     np.testing.assert_array_equal(variant.codes(index), digits[tensor].codes.reshape(-1)[index])
 
 
+def test_no_epilogue_describes_a_register_with_fraction_bits_of_its_own():
+    rules = {"accumulator": {"bits": 40, "fraction_bits": 16}}
+    (operation,) = (o for name, o in operations(qformat="Q4.3", rules=rules).items() if name == "logits")
+    assert Variant.of(operation).exact is None
+
+
 def test_codes_have_the_shape_of_the_output(digits):
     applied = set()
     for tensor in ("relu", "pool", "logits"):

@@ -61,6 +61,15 @@ OPERATORS = {
     "wide": (mixed(), {"qformat": "Q3.12", "rounding": "tflite"}),
     "unsigned": (mixed(), {"qformat": "UQ2.6", "rounding": "floor"}),
     "esp32": (mixed(), {"target": "esp32-s3"}),
+    "finer register": (mixed(), {"rules": {"accumulator": {"bits": 14, "fraction_bits": 12}}}),
+    "rounds inside": (
+        mixed(),
+        {"rounding": "half_up", "rules": {"accumulator": {"bits": 12, "rounds_inside": True}}},
+    ),
+    "computed bias": (
+        network([("Gemm", "x w b", "y")], inputs={"x": [2, 5], "b": [4]}, constants={"w": weights(5, 4)}),
+        {},
+    ),
 }
 
 
