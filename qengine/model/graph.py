@@ -238,6 +238,7 @@ class Graph:
     added : tensors that a pass added, which the model's file does not have.
     whole : tensors that are given one format: a Concat of them is not taken apart.
     unrounded_biases : whether a constant bias that is finer than the sums is added unrounded, as in QONNX and QCDQ.
+    fuses : whether passes make one operator of functions and chains in several; see `passes.FUSING`.
     given : formats that the user gives single tensors, by name; see `passes.conversions`.
     """
 
@@ -258,6 +259,7 @@ class Graph:
     added: frozenset[str] = frozenset()
     whole: frozenset[str] = frozenset()
     unrounded_biases: bool = False
+    fuses: bool = True
     given: Mapping[str, Format] = field(default_factory=lambda: _EMPTY)
 
     def stored_of(self, name: str) -> StoredConstant | None:

@@ -217,6 +217,7 @@ class Rules:
     accumulator, bias, mean, table : see the rules of these names.
     aligns_add : see `Arithmetic.aligns`.
     islands : see `Arithmetic`.
+    fuses_functions : whether functions and chains in several operators are computed as one, and rounded once.
     """
 
     rounding: Rounding = Rounding.HALF_EVEN
@@ -230,6 +231,7 @@ class Rules:
     table: TableRule = TableRule()
     aligns_add: bool = False
     islands: frozenset[str] = frozenset()
+    fuses_functions: bool = True
 
     def modes(self, kind: Kind, tensor: str, operator: str = "") -> Modes:
         """Return the rounding and overflow of a tensor of a kind, which an operator computes; neither is None."""

@@ -197,6 +197,7 @@ class SessionOptions:
             _format("weight_qformat", self.weight_qformat),
             formats or {},
             self.per_channel,
+            fuses=self.rules_of_run().fuses_functions,
         )
 
     def unread_in_float32(self) -> list[str]:

@@ -146,20 +146,19 @@ class InferenceSession:
     def with_options(self, options: SessionOptions) -> InferenceSession:
         """Return a session of the same model with other options, which shares all that does not depend on them."""
         with memory.limited(options.memory_limit(), max_elements=options.max_elements):
-            return self._other(
-                requested_network(self._network.with_request, options), options, options.instruction_set()
-            )
+            network = requested_network(self._network.with_request, options)
+            return self._other(network, options, options.instruction_set())
 
     def in_float32(self) -> InferenceSession:
         """Return a session of the same model in float32, after the same passes, to compare fixed point with.
 
         For a quantized model it uses the dequantized weights, and does not round between operators.
         """
-        if not self.in_fixed_point:
-            return self
-        return self._other(
-            self._network.with_request(None, as_float32=True), self._options.in_float32(), self._plans.isa
-        )
+        return self if not self.in_fixed_point else self.fusing(self._network.source.fuses)
+
+    def fusing(self, fuses: bool) -> InferenceSession:
+        """Return a session of the same model in float32 that computes functions in several operators as one, or not."""
+        return self._other(self._network.fusing(fuses), self._options.in_float32(), self._plans.isa)
 
     def giving_hidden(self) -> InferenceSession:
         """Return a session of the same model whose runs compute the tensors inside of nodes too, to look at them."""

@@ -45,7 +45,14 @@ TOP: Keys = MappingProxyType(
 MODES: Keys = MappingProxyType(
     {"rounding": values.choice(Rounding, Rounding), "overflow": values.choice(Overflow, Overflow)}
 )
-RULES: Keys = MappingProxyType({**MODES, "aligns_add": values.flag(), "islands": values.names_of(ISLANDS, frozenset)})
+RULES: Keys = MappingProxyType(
+    {
+        **MODES,
+        "aligns_add": values.flag(),
+        "fuses_functions": values.flag(),
+        "islands": values.names_of(ISLANDS, frozenset),
+    }
+)
 PARTS: Mapping[str, Keys] = MappingProxyType(
     {
         "accumulator": {

@@ -76,6 +76,8 @@ def rules_in_words(rules: Rules) -> Iterator[tuple[str, str]]:
     yield "tables", _table(rules)
     if rules.aligns_add:
         yield "operands of Add", "are brought to the output's format before they are added"
+    if not rules.fuses_functions:
+        yield "functions in several operators", "are rounded after each operator"
     if rules.islands:
         yield "in float32", ", ".join(sorted(rules.islands))
 

@@ -25,6 +25,7 @@ EVERY_RULE = Rules(
     TableRule("interpolated", 1024, 16, ("Sigmoid", "Erf")),
     True,
     frozenset({"softmax", "norm"}),
+    False,
 )
 EVERY_CONSTRAINT = Constraints(
     (8, 16),

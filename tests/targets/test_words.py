@@ -34,6 +34,7 @@ RULES = [
     ({"table": {"method": "cut"}}, "tables", "Sigmoid, Tanh: 256 entries over [-8, 8)"),
     ({"table": {"method": "interpolated"}}, "tables", "with lines between them"),
     ({"aligns_add": True}, "operands of Add", "brought to the output's format"),
+    ({"fuses_functions": False}, "functions in several operators", "after each operator"),
     ({"islands": ["norm"]}, "in float32", "norm"),
     ({"add": {"rounding": "half_away"}}, "Add, Sub, Sum", "half_away: to nearest, ties away from zero"),
     ({"operators": {"Gemm": {"overflow": "wrap"}}}, "Gemm", "too large: wraps"),

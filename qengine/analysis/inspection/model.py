@@ -65,6 +65,7 @@ def inspect_model(
     graph = model if isinstance(model, Graph) else load(model)
     check_keywords("inspect_model", keywords, SessionKeywords)
     options = replace(options_with(SessionOptions, options, keywords), isa="reference")
+    graph = replace(graph, fuses=options.rules_of_run().fuses_functions)
     planned = _plan(graph, options, dict(inputs or {}), dict(shapes or {}))
     tensors, known = planned.tensors, planned.shapes
     nodes = tuple(_nodes(graph, tensors, known, float32_tensors=planned.float32_tensors))

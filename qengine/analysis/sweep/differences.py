@@ -28,6 +28,9 @@ from qengine.runtime.session import InferenceSession
 SAMPLES = 100
 """Number of samples on which codes are compared."""
 
+_UNFUSED = '{"rules": {"fuses_functions": false}}'
+"""Rules under which every tensor has a format, as a `Point` has them."""
+
 Key = tuple[int | None, int | None, str | None, str | None]
 
 
@@ -104,7 +107,7 @@ def _without_target(points: Sequence[Point]) -> Point:
     return replace(
         points[0],
         target=None,
-        target_rules=None,
+        target_rules=None if all(point.fuses for point in points) else _UNFUSED,
         recipe=None,
         method=str(Method.MAX) if wraps and points[0].is_calibrated else points[0].method,
         per_channel=all(point.per_channel for point in points),
@@ -125,7 +128,7 @@ def _compared(
     first = next(iter(sessions.values()))
     outputs = [value.name for value in session.get_outputs()]
     names = [*first.rounded, *(name for name in outputs if name not in first.rounded)]
-    names = [name for name in _in_order(first, names) if name in first.formats]
+    names = [name for name in _in_order(first, names) if all(name in one.formats for one in sessions.values())]
     count: dict[tuple[str, str, str], int] = {}
     sizes, samples = dict.fromkeys(names, 0), 0
     for batch in runs:

@@ -73,6 +73,11 @@ class Point:
         return None if self.target_rules is None else _target(self.target or "rules", self.target_rules)
 
     @property
+    def fuses(self) -> bool:
+        """Whether functions in several operators are computed as one; see `Rules.fuses_functions`."""
+        return self.device is None or self.device.rules.fuses_functions
+
+    @property
     def is_calibrated(self) -> bool:
         """Whether the formats are chosen from data."""
         return self.activation_bits is not None

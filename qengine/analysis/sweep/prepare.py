@@ -32,6 +32,9 @@ from qengine.runtime.session import InferenceSession
 Ranges = tuple[str, ...] | None
 """The corrections that decide the range of a model's tensors; None for the uncorrected model."""
 
+ObservationKey = tuple[Ranges, bool]
+"""What decides which tensors are observed: the corrections, and whether functions are fused; see `Point.fuses`."""
+
 _KEPT_FORMATS = 64  # choices of formats that are kept for points which differ in something else
 _FOLD_ONLY = ("fold",)  # the passes of every run do the same
 
@@ -130,7 +133,7 @@ class Preparer:
         Feeds on which the model is corrected.
     observation
         Function that returns the histograms of a model on the data. Its arguments are the result of
-        `corrected_for_ranges` and the corrections.
+        `corrected_for_ranges`, whose `fuses` is that of the points, and the corrections.
     options
         Options of the runs that corrections make, of which the limits and `threads` have an effect.
     """
@@ -146,7 +149,8 @@ class Preparer:
         self._options = options or SessionOptions()
         self._model = SharedModel(graph, self._options)
         self._states: dict[str, RecipeState] = {}
-        self._observations: dict[Ranges | str, Observation] = {}  # a digest stands for a model that a guard tries
+        # A digest stands for a model that a guard tries.
+        self._observations: dict[tuple[Ranges | str, bool], Observation] = {}
         self._formats_of: LruCache[FormatsByName] = LruCache(_KEPT_FORMATS)
         # The last: a grid goes recipe by recipe.
         self._corrected: tuple[tuple[str, str], SharedModel, FormatsByName, tuple[str, ...]] | None = None
@@ -172,15 +176,17 @@ class Preparer:
             formats: FormatsByName = json.loads(point.formats)
             return formats
         if point.qformat is not None:
-            session = InferenceSession(graph, qformat=point.qformat, per_channel=point.per_channel)
+            own = point.arithmetic()
+            session = InferenceSession(graph, qformat=point.qformat, per_channel=point.per_channel, **own)
             return {name: format_to_json(fmt) for name, fmt in session.formats.items()}
-        key: Ranges | str = graph_digest(graph) if chooses_ranges(point) else ranges(point)
+        made: Ranges | str = graph_digest(graph) if chooses_ranges(point) else ranges(point)
+        key, observed = (made, point.fuses), replace(graph, fuses=point.fuses)
         options, known = point.calibration(), self._observations.get(key)
-        if known is None or (isinstance(key, str) and options.results_wrap and known.sums is None):
-            if isinstance(key, str):
-                self._observations[key] = observe(graph, self._data, options.for_observing(self._options))
+        if known is None or (isinstance(made, str) and options.results_wrap and known.sums is None):
+            if isinstance(made, str):
+                self._observations[key] = observe(observed, self._data, options.for_observing(self._options))
             else:
-                self._observations[key] = self._observation(graph, key)
+                self._observations[key] = self._observation(observed, made)
         chooser = FormatChooser.of(self._observations[key])
         return self._formats_of.get((key, options), lambda: chooser.formats(options))
 

@@ -21,7 +21,14 @@ from qengine.analysis.sweep.key import Context, first_registered
 from qengine.analysis.sweep.measure import metrics_of
 from qengine.analysis.sweep.options import SweepKeywords, SweepOptions, check_session_options
 from qengine.analysis.sweep.points import Grid, Point
-from qengine.analysis.sweep.prepare import Preparer, Ranges, chooses_ranges, corrected_for_ranges, ranges
+from qengine.analysis.sweep.prepare import (
+    ObservationKey,
+    Preparer,
+    Ranges,
+    chooses_ranges,
+    corrected_for_ranges,
+    ranges,
+)
 from qengine.analysis.sweep.processes import Outcomes, in_processes, in_turn
 from qengine.analysis.sweep.progress import Progress, silent
 from qengine.analysis.sweep.row import FAILED, Row
@@ -250,16 +257,17 @@ class _SweepRun:
             known = {key: row for key, row in known.items() if key not in failed}
         return known
 
-    def _observe(self, points: Sequence[Point], observed: Path) -> dict[Ranges, Observation]:
+    def _observe(self, points: Sequence[Point], observed: Path) -> dict[ObservationKey, Observation]:
         """Return the histograms from which the formats of the points are chosen, which are in the folder too."""
-        observations: dict[Ranges, Observation] = {}
-        for corrections in dict.fromkeys(ranges(point) for point in points if _has_own_ranges(point)):
+        observations: dict[ObservationKey, Observation] = {}
+        own = ((ranges(point), point.fuses) for point in points if _has_own_ranges(point))
+        for corrections, fuses in dict.fromkeys(own):
             try:
-                observable = corrected_for_ranges(self._graph, corrections)
+                observable = replace(corrected_for_ranges(self._graph, corrections), fuses=fuses)
             except QEngineError:  # each such point will be a row with the error
                 continue
             with self._progress("calibrating", len(self._dataset)) as advance:
-                observations[corrections] = ensure_histograms(
+                observations[corrections, fuses] = ensure_histograms(
                     observed, self._context.key, corrections, observable, self._runs, advance, self._observing(points)
                 )
         return observations
@@ -268,7 +276,7 @@ class _SweepRun:
         """Return the options of runs that observe what the formats of all points need."""
         each = (point.calibration() for point in points if point.is_calibrated)
         one = next((options for options in each if options.results_wrap), CalibrationOptions())
-        return one.for_observing(self._options)
+        return replace(one.for_observing(self._options), rules=None)  # the graph says whether functions are fused
 
 
 def _has_own_ranges(point: Point) -> bool:

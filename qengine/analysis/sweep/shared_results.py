@@ -34,13 +34,13 @@ from qengine.runtime.session import InferenceSession
 _MAX_CACHED_BYTES = 1 << 26  # larger outputs are read again for every point
 
 
-def histograms_path(folder: Path, key: str, corrections: Ranges) -> Path:
+def histograms_path(folder: Path, key: str, corrections: Ranges, *, fuses: bool = True) -> Path:
     """Return the path of the histograms of a model with some corrections."""
-    return folder / f"{key[:16]}{_suffix(corrections)}.histograms.npz"
+    return folder / f"{key[:16]}{_suffix(corrections, fuses)}.histograms.npz"
 
 
-def _suffix(corrections: Ranges) -> str:
-    return "" if corrections is None else f".{'+'.join(corrections) or NO_CORRECTION}"
+def _suffix(corrections: Ranges, fuses: bool) -> str:
+    return ("" if corrections is None else f".{'+'.join(corrections) or NO_CORRECTION}") + ".unfused" * (not fuses)
 
 
 def float32_path(folder: Path, key: str) -> Path:
@@ -79,7 +79,8 @@ def ensure_histograms(
         return observation
     except SweepError:  # missing, damaged, or not enough: only time is lost
         observation = observe(graph, feeds_of(runs, advance), options)
-        save_observation(observation, histograms_path(folder, key, corrections), key + _suffix(corrections))
+        path = histograms_path(folder, key, corrections, fuses=graph.fuses)
+        save_observation(observation, path, key + _suffix(corrections, graph.fuses))
         return observation
 
 
@@ -92,7 +93,8 @@ def load_histograms(folder: Path, key: str, corrections: Ranges, graph: Graph) -
         If the file is missing, damaged, or of another model.
     """
     try:
-        return load_observation(histograms_path(folder, key, corrections), graph, key + _suffix(corrections))
+        path = histograms_path(folder, key, corrections, fuses=graph.fuses)
+        return load_observation(path, graph, key + _suffix(corrections, graph.fuses))
     except FeedError as error:
         raise SweepError(str(error)) from None
 

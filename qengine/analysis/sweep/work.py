@@ -21,7 +21,7 @@ import qengine
 from qengine.analysis.sweep.key import ARITHMETIC, MEASURES, Context
 from qengine.analysis.sweep.measure import Meter, metrics_of
 from qengine.analysis.sweep.points import Point
-from qengine.analysis.sweep.prepare import Preparer, Ranges
+from qengine.analysis.sweep.prepare import ObservationKey, Preparer, Ranges
 from qengine.analysis.sweep.row import Outcome
 from qengine.analysis.sweep.shared_results import Float32Outputs, float32_path, load_histograms
 from qengine.data import zoo
@@ -106,13 +106,13 @@ class Source:
     ----------
     graph : the model.
     dataset, runs : the data, and the runs over it.
-    observations : histograms of the model, by the corrections that it has, as far as they are known here.
+    observations : histograms of the model, by what decides them, as far as they are known here.
     """
 
     graph: Graph
     dataset: Dataset
     runs: Runs
-    observations: Mapping[Ranges, Observation] = field(default_factory=dict)
+    observations: Mapping[ObservationKey, Observation] = field(default_factory=dict)
 
     @classmethod
     def opened(cls, work: Work) -> Source:
@@ -166,8 +166,8 @@ class OpenedWork:
         )
 
     def _histograms(self, graph: Graph, corrections: Ranges) -> Observation:
-        if corrections in self._observations:
-            return self._observations[corrections]
+        if (corrections, graph.fuses) in self._observations:
+            return self._observations[corrections, graph.fuses]
         return load_histograms(Path(self.work.folder), self.work.context.key, corrections, graph)
 
     def compute(self, point: Point) -> Outcome:

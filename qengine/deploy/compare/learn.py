@@ -199,7 +199,7 @@ def _fitted(subject: Subject, dump: Dump, layout: str, name: str) -> Learned:
     kinds = tuple(_learned(kind, some) for kind, some in by_kind.items())
     general = _general(kinds)
     kinds = tuple(one.nearest(*general) for one in kinds)
-    rules = _rules(kinds, *general)
+    rules = replace(_rules(kinds, *general), fuses_functions=subject.session.rules.fuses_functions)
     tensors = len({case.name for case in cases})
     return Learned(
         Target(

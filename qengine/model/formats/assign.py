@@ -52,6 +52,7 @@ class FormatRequest:
     is_partial : whether tensors without a format stay real numbers; in a quantized model they always do.
     around : tensors from around a graph inside of a node: other graphs may read them in other ways.
     is_inner : whether the graph is inside of a node, which gives its outputs to other nodes.
+    fuses : whether functions and chains in several operators are computed as one; see `Rules.fuses_functions`.
     """
 
     qformat: QFormat | None = None
@@ -61,6 +62,7 @@ class FormatRequest:
     is_partial: bool = False
     around: frozenset[str] = frozenset()
     is_inner: bool = False
+    fuses: bool = True
 
     def __post_init__(self) -> None:
         if self.per_channel and self.weight_qformat:

@@ -38,6 +38,12 @@ PASSES: tuple[Callable[[Graph], Graph], ...] = (
     remove_dead,
 )
 
+FUSING = (recognise_rows, recognise_functions, join_affine, fuse_chains)
+"""Passes that compute several operators as one with one rounding; left out where a device rounds after each operator.
+
+Constants that go into a linear operator, and bounds that are fused, stay: device toolchains do both.
+"""
+
 AS_WRITTEN = PASSES.index(take_joins_apart) + 1
 """Place, among the graphs of `optimize`, of the one whose groups of tensors decide what is converted."""
 
@@ -54,7 +60,7 @@ def optimize(graph: Graph, *, gives_hidden: bool = False) -> tuple[Graph, ...]:
     """
     stages = [graph]
     for rewrite in PASSES:
-        stages.append(rewrite(stages[-1]))
+        stages.append(rewrite(stages[-1]) if graph.fuses or rewrite not in FUSING else stages[-1])
     if gives_hidden:
         stages[-1] = with_hidden_outputs(stages[-1])
     return tuple(stages)
@@ -62,6 +68,7 @@ def optimize(graph: Graph, *, gives_hidden: bool = False) -> tuple[Graph, ...]:
 
 __all__ = [
     "AS_WRITTEN",
+    "FUSING",
     "PASSES",
     "Copies",
     "activations_of",

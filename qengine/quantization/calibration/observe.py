@@ -79,8 +79,9 @@ def observe(
     feeds
         Iterable of mappings that `InferenceSession.run` takes, one per run; read once and lazily.
     options, keywords
-        See `SessionOptions`. The runs are in float32, so that only `isa`, `threads` and the limits (``max_...``) have
-        an effect; and where results wrap, what a fused Relu or Clip bounds is observed too.
+        See `SessionOptions`. The runs are in float32, so that only `isa`, `threads`, the limits (``max_...``) and
+        whether the rules fuse functions have an effect; and where results wrap, what a fused Relu or
+        Clip bounds is observed too.
 
     Raises
     ------
@@ -93,8 +94,10 @@ def observe(
     """
     check_keywords("observe", keywords, SessionKeywords)
     given = options_with(SessionOptions, options, keywords)
-    results_wrap, options = given.rules_of_run().overflow is Overflow.WRAP, given.in_float32()
-    plain = InferenceSession(model, options).in_float32().giving_hidden()
+    rules, options = given.rules_of_run(), given.in_float32()
+    results_wrap = rules.overflow is Overflow.WRAP
+    plain = InferenceSession(model, options).in_float32()
+    plain = (plain if rules.fuses_functions else plain.fusing(False)).giving_hidden()
     session = plain.giving_sums() if results_wrap else plain
     if isinstance(feeds, Mapping):
         raise FeedError("feeds to calibrate on are an iterable of mappings, one for each run: give [feeds] for one")

@@ -114,7 +114,10 @@ class CalibrationOptions:
 
     def for_observing(self, session: SessionOptions) -> SessionOptions:
         """Return the options of the runs that observe what the choice of formats needs."""
-        return replace(session.in_float32(), overflow=Overflow.WRAP if self.results_wrap else None)
+        run = session if self.target is None else replace(session, target=self.target)
+        rules = None if run.rules_of_run().fuses_functions else {"fuses_functions": False}
+        overflow = Overflow.WRAP if self.results_wrap else None
+        return replace(session.in_float32(), overflow=overflow, rules=rules)
 
     @property
     def weight_word_length(self) -> int:

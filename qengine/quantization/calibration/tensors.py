@@ -201,6 +201,7 @@ def each_graph(model: Graph, optimized: Graph, known: frozenset[str]) -> Iterato
                 inputs=tuple(inputs.values()),
                 constants={**captured, **graph.constants},
                 values={**{n: declared[n] for n in node.captures if n in declared}, **graph.values},
+                fuses=optimized.fuses,
             )
             decide = value_inputs(closed) - real_inner_data(graph, closed.inputs)
             inside = known_tensors(closed, decide | (known & set(node.captures)))

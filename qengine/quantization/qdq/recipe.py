@@ -139,6 +139,11 @@ def quantize_model(
     graph = model if isinstance(model, Graph) else load(model)
     unused = graph.tensors() - remove_dead(graph).tensors()
 
+    said = _SAID_BY_QONNX if writes == "qonnx" else ()
+    rules = {name: getattr(runs, name) for name in said}
+    if not said:  # what is read back fuses functions
+        observing = replace(observing, rules=None)
+
     def formats_of(changed: Graph) -> FormatsByName:
         found: FormatsByName
         if formats is not None or data is None:
@@ -149,8 +154,6 @@ def quantize_model(
         return found if qformat is None else _with_rest(changed, found, qformat)
 
     corrected = correct(graph, formats_of, data, recipe, limits)
-    said = _SAID_BY_QONNX if writes == "qonnx" else ()
-    rules = {name: getattr(runs, name) for name in said}
     fixed = InferenceSession(corrected.graph, replace(limits, **rules, formats=corrected.formats, qformat=qformat))
     fixed = with_shape_formats(fixed, data)
     try:

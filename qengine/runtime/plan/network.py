@@ -95,7 +95,9 @@ class Network:
         self._branches: dict[tuple[int, str], tuple[Node, Graph]] = {}  # with the node, so that its id stays its own
         check_supported(model, is_runnable)
         self._gives_hidden, self._gives_sums = gives_hidden, gives_sums
-        model = replace(model, whole=_whole(model, request), given=_given(request))
+        fuses = model.fuses if request is None else request.fuses
+        model = replace(model, whole=_whole(model, request), given=_given(request), fuses=fuses)
+        self._by_fusing: dict[bool, Network] = {fuses: self}
         self._stages = optimize(model, gives_hidden=gives_hidden)
         self._copies = Copies(self._stages[AS_WRITTEN])
         self.model, self.optimized = self._stages[AS_WRITTEN + 1], self._stages[-1]
@@ -109,18 +111,29 @@ class Network:
     def _assign(self, request: FormatRequest | None, as_float32: bool) -> None:
         self.as_float32, self._requested = as_float32, request
         if request is None and self.model.formats is not None and not as_float32:
-            request = FormatRequest()
+            request = FormatRequest(fuses=self.source.fuses)
         self.request = request
         self.table = None if request is None else assign_formats(self._formattable, request)
 
     def with_request(self, request: FormatRequest | None, *, as_float32: bool = False) -> "Network":
-        """Return the same network with another request; the passes run again only if that changes joins or copies."""
+        """Return the same network with another request; the passes run again only if it changes what they do."""
+        fuses = self.source.fuses if as_float32 else request is None or request.fuses
+        if fuses != self.source.fuses:
+            return self.fusing(fuses).with_request(request, as_float32=as_float32)
         if request is not None and not self._suits(request):
             return Network(self.source, request, as_float32=as_float32, gives_hidden=self._gives_hidden)
         other = copy.copy(self)
         other._branches = {}
         other._assign(request, as_float32)
         return other
+
+    def fusing(self, fuses: bool) -> "Network":
+        """Return a network of the same model in float32, whose passes compute functions as one operator, or do not."""
+        if fuses not in self._by_fusing:
+            source = replace(self.source, fuses=fuses)
+            self._by_fusing[fuses] = Network(source, None, as_float32=True, gives_hidden=self._gives_hidden)
+            self._by_fusing[fuses]._by_fusing = self._by_fusing
+        return self._by_fusing[fuses].with_request(None, as_float32=True)
 
     def _suits(self, request: FormatRequest) -> bool:
         """Whether the passes give the same graphs with another request."""
@@ -176,6 +189,7 @@ class Network:
             inputs=tuple(inputs),
             constants={**constants, **graph.constants},
             values={**graph.values, **{value.name: value for value in inputs}},  # captured tensors are inputs too
+            fuses=self.source.fuses,
         )
         request = self.request
         if request is not None:

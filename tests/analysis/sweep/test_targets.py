@@ -6,6 +6,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from networks import network
 
 import qengine
 from qengine import cli
@@ -200,3 +201,26 @@ def test_a_target_that_cannot_run_is_left_out_of_the_differences(classifier, tmp
     )
     assert "the model has no such tensor" in result.rows[2].outcome.error
     assert [(one.first, one.second) for one in result.differences] == [("onnx", "cmsis-nn-q7")]
+
+
+def test_targets_that_fuse_functions_and_that_do_not_share_a_sweep(tmp_path):
+    model, data = tmp_path / "m.onnx", tmp_path / "x.npz"
+    x = np.random.default_rng(0).standard_normal((6, 8)).astype(np.float32) * 2
+    model.write_bytes(network([("Sigmoid", "x", "s"), ("Mul", "x s", "y")], inputs={"x": ["N", 8]}))
+    np.savez(data, x=x)
+    grid = Grid(targets=["onnx", "tflite"], bits=[8], qformats=["Q3.4"], recipes=["fold", "equalize", "bias+guard"])
+    swept = qengine.sweep(model, tmp_path / "out", grid, data=data)
+    assert [row.outcome.error for row in swept.rows] == [None] * len(swept.rows)
+    (exact,) = qengine.InferenceSession(model).run(None, {"x": x})
+    for row in swept.rows[1:]:
+        target = row.point.target
+        formats = None if row.point.qformat else dict(qengine.calibrate(model, [{"x": x}], target=target))
+        assert formats is None or ("s" in formats) == (target == "tflite")
+        session = qengine.InferenceSession(model, target=target, formats=formats, qformat=row.point.qformat)
+        assert session.optimized.nodes[-1].operator == ("Mul" if target == "tflite" else "Swish")
+        if row.point.recipe == "fold":
+            (found,) = session.run(None, {"x": x})
+            sqnr = 10 * np.log10(np.square(exact).sum() / np.square(exact - found).sum())
+            assert row.outcome.measures.sqnr_db == pytest.approx(sqnr, rel=1e-3)
+    assert {(one.first, one.second) for one in swept.differences} == {("onnx", "tflite")}
+    assert all(one.outputs_differ for one in swept.differences)
