@@ -119,10 +119,13 @@ class FormatChooser:
         notes += range_notes(groups, activations.formats, {name: fmt for name, (fmt, _) in chosen.items()})
         order = [name for name in groups.tensors.order if name in formats or name in ranges]
         written = {name: format_to_json(formats[name]) for name in order if name in formats}
-        if options.ties.whole_concats:  # a join that is named would be computed whole; its parts have one format
+        if options.ties.whole_concats:  # one format for each part: one for the whole would ask to compute it whole
             model = groups.observation.model
-            joins = joins_in_parts(model, known_tensors(model))
-            written = {name: fmt for name, fmt in written.items() if name not in joins}
+            for name, join in joins_in_parts(model, known_tensors(model)).items():
+                if name in written:
+                    fmt = str(written.pop(name))
+                    if written.keys() | model.constants.keys() >= set(join.inputs):  # no part is a join taken apart
+                        written[name] = [fmt] * len(join.inputs)
         return Calibration(
             written,
             tuple(ranges[name] for name in order if name in ranges),

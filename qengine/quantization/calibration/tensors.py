@@ -212,11 +212,12 @@ def _constants(model: Graph, optimized: Graph, known: frozenset[str], groups: Ma
     """Return the constants in no group that operators of a run quantize, by the model's own names."""
     named = {name for node in model.nodes for name, role in find(node).roles(node) if role in _QUANTIZED}
     constants = {}
-    for name, copies in biases_of(optimized, known).items():
+    every = readers_of(optimized, known)
+    for name, copies in biases_of(optimized, known, every).items():
         # A run finds no code for these either; the node that reads one may be what became of a BatchNormalization.
         if any(np.isnan(optimized.constants[copy]).any() for copy in copies):
             raise nan_error(name, ())
-    for name, readers in readers_of(optimized, known).items():
+    for name, readers in every.items():
         arrays = [optimized.constants[n] for n in sorted(readers.names) if n in optimized.constants]
         arrays = [array for array in arrays if array.dtype.kind == "f"]
         if not arrays or name in groups or name not in named:

@@ -59,15 +59,12 @@ class Network:
         Inputs of a graph inside of a node that are known tensors of the graph around it.
     data
         Inputs that are data, even where their elements decide shapes.
-    gives_hidden
-        Whether runs compute the tensors inside of nodes too, as a calibration and a report need them.
-    gives_sums
-        Whether runs compute what fused activations bound too, as a calibration needs it where results wrap.
+    gives_hidden, gives_sums
+        Whether runs also compute the tensors inside of nodes, and the sums that fused activations bound.
 
     Attributes
     ----------
-    model : graph as it was loaded, without the nodes of its quantization, with names for what
-        nodes compute inside, with joins taken apart, and with conversions between formats of the request.
+    model : graph as it was loaded, with names inside of nodes, joins taken apart, and conversions of formats.
     optimized : graph after the passes.
     as_float32 : whether the formats that a quantized model has are ignored.
     request : formats that were requested, or an empty request for a quantized model; None in float32.

@@ -23,7 +23,7 @@ WITHOUT_FACTS = {
     *("Ceil", "Floor", "Mod", "Neg", "Pow", "Reciprocal", "Round", "Sign", "Sub"),
     *("Celu", "Elu", "Erf", "Gelu", "HardSwish", "Log", "Mish", "Selu", "Softsign", "Swish", "Tanh"),
     *("DequantizeLinear", "QuantizeLinear", "Requantize"),
-    "ThresholdedRelu",
+    *("ThresholdedRelu", "Quant", "IntQuant", "BipolarQuant", "Trunc"),
 }
 
 
