@@ -123,7 +123,7 @@ def test_each_module_of_public_names_is_importable_alone():
             qengine.CalibrationOptions,
             "(*, bits=None, weight_bits=None, activation_bits=None, method=<Method.MSE: 'mse'>, percentile=99.99, "
             "headroom=1.0, per_channel=True, unsigned=True, tie_joins=False, output_bits='auto', "
-            "target=None)",
+            "target=None, overflow=None)",
         ),
         (qengine.quantize, "(x, qformat, rounding='half_even', overflow='saturate')"),
         (qengine.dequantize, "(codes, qformat)"),
