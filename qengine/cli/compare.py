@@ -11,7 +11,6 @@ from qengine.atomic_files import check_writable
 from qengine.cli import options
 from qengine.cli.answer import Answer
 from qengine.cli.operators import run_files
-from qengine.cli.options.panels import INPUTS
 from qengine.cli.output.compare import as_json, as_tables, dumps_as_json, dumps_as_tables, write_html
 from qengine.cli.output.console import status
 from qengine.cli.session import open_session
@@ -44,21 +43,6 @@ DumpPath = Annotated[
         help="What the device computed: .npz, .npy, raw binary, hex, .csv, a log, or a folder of such files.",
     ),
 ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class DumpInputs(options.DataOptions):
-    """Inputs of the run of a device; `--layout` is that of the dump."""
-
-    layout: Annotated[
-        str | None,
-        typer.Option(
-            "--image-layout",
-            metavar="L",
-            help="Where images of the data have their channels: nchw (first) or nhwc (last).",
-            rich_help_panel=INPUTS,
-        ),
-    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +101,7 @@ def compare(
     *,
     reference: Reference,
     dump: DumpPath,
-    data: DumpInputs,
+    data: options.DataBesideLayout,
     compared: CompareOptions,
     fixed: options.FixedPointOptions,
     kernels: options.KernelOptions,
@@ -167,13 +151,13 @@ def _is_dump(path: str) -> bool:
 
 def _subject(
     reference: str,
-    data: DumpInputs,
+    data: options.DataBesideLayout,
     compared: CompareOptions,
     fixed: options.FixedPointOptions,
     kernels: options.KernelOptions,
 ) -> Subject:
     if is_pack_folder(reference):
-        if data != DumpInputs():
+        if data != options.DataBesideLayout():
             raise OptionError("a pack has its own inputs: leave out -i, --data and how they are read")
         if compared.model_of_pack is None:
             if fixed != options.FixedPointOptions():
@@ -189,7 +173,9 @@ def _subject(
     return _with_samples(reference, session, data, kernels)
 
 
-def _with_samples(model: str, session: InferenceSession, data: DumpInputs, kernels: options.KernelOptions) -> Subject:
+def _with_samples(
+    model: str, session: InferenceSession, data: options.DataBesideLayout, kernels: options.KernelOptions
+) -> Subject:
     entry = zoo.find(model)
     if data.data is not None:
         dataset = data.open(data.data, entry, session.graph, kernels.max_elements)
@@ -208,7 +194,7 @@ def _with_samples(model: str, session: InferenceSession, data: DumpInputs, kerne
     return Subject(session)
 
 
-def _with_inputs(model: str, subject: Subject, read: Dump, data: DumpInputs) -> Subject:
+def _with_inputs(model: str, subject: Subject, read: Dump, data: options.DataBesideLayout) -> Subject:
     """Return a subject with the inputs in the dump; for a bundled model, with its sample where the dump has none."""
     try:
         return subject_of_inputs(subject.session, read, subject.aliases)
@@ -219,8 +205,8 @@ def _with_inputs(model: str, subject: Subject, read: Dump, data: DumpInputs) -> 
         return Subject(subject.session, [dict(entry.sample(data.pixel_scale(entry)).feeds)], ["0"])
 
 
-def _refuse_options(fixed: options.FixedPointOptions, data: DumpInputs, compared: CompareOptions) -> None:
-    if fixed != options.FixedPointOptions() or data != DumpInputs():
+def _refuse_options(fixed: options.FixedPointOptions, data: options.DataBesideLayout, compared: CompareOptions) -> None:
+    if fixed != options.FixedPointOptions() or data != options.DataBesideLayout():
         raise OptionError("two dumps are compared unchanged: leave out formats, rules and inputs")
     for name, value in (("--learn", compared.learned), ("-o", compared.html), ("--model", compared.model_of_pack)):
         if value is not None:

@@ -38,21 +38,6 @@ Samples = Annotated[
 
 
 @dataclass(frozen=True, kw_only=True)
-class SampleOptions(options.DataOptions):
-    """Samples of a pack; `--layout` is that of the pack."""
-
-    layout: Annotated[
-        str | None,
-        typer.Option(
-            "--image-layout",
-            metavar="L",
-            help="Where images of the data have their channels: nchw (first) or nhwc (last).",
-            rich_help_panel=INPUTS,
-        ),
-    ] = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class PackOptions:
     """Files of a pack, and the searches for its vectors."""
 
@@ -126,7 +111,7 @@ def vectors(
     *,
     model: options.Model,
     out: Folder,
-    data: SampleOptions,
+    data: options.DataBesideLayout,
     samples: Samples = None,
     pack: PackOptions,
     fixed: options.FixedPointOptions,
