@@ -1,0 +1,1 @@
+"""How each kind of step becomes calls of kernels in C, one family a file."""
