@@ -8,8 +8,8 @@ that it calls:
 In the text of the block, `$x_t` is the type of elements of the parameter x in C and `$x` its short name, as in
 `net_table_$x$y`; every function that depends on types carries them in its name. `$restrict ` stands before pointers
 that share no memory with others. In the instance for an output that shares the memory of an input it is empty, and `$o`
-in a name is "_o". `net_` and `NET_` become the prefix of the network. A block that has a parameter struct declares it as
-`struct net_NAME` with one field on a line; it is written once, as its text must not depend on types.
+in a name is "_o". `net_` and `NET_` become the prefix of the network. A block that has a struct of numbers declares it
+as `struct net_NAME` with one field on a line; it is written once, as its text must not depend on types.
 
 An instance is text with all of this replaced. `Kernels` collects the instances that a network needs, each once, with
 those that they call before them.
