@@ -20,9 +20,9 @@ static NET_LEAF int32_t net_at(const struct net_steps *s, int32_t i0, int32_t i1
     return i0 * s->s0 + i1 * s->s1 + i2 * s->s2;
 }
 
-/// copy_row(x)
+/// rearrange_row(x)
 /* Copies n elements: every `from`th of x to every `to`th of y. */
-static NET_LEAF void net_copy_row_$x(const $x_t *x, int32_t from, $x_t *y, int32_t to, int32_t n) {
+static NET_LEAF void net_rearrange_row_$x(const $x_t *x, int32_t from, $x_t *y, int32_t to, int32_t n) {
     int32_t i;
     if (from == 1 && to == 1) {
         memcpy(y, x, (size_t)n * sizeof(*y));
@@ -33,8 +33,8 @@ static NET_LEAF void net_copy_row_$x(const $x_t *x, int32_t from, $x_t *y, int32
     }
 }
 
-/// copy(x) needs copy_row(x)
-struct net_copy {
+/// rearrange(x) needs rearrange_row(x)
+struct net_rearrange {
     int32_t n0; /* lengths of the axes, the outermost first */
     int32_t n1;
     int32_t n2;
@@ -56,7 +56,7 @@ struct net_copy {
 };
 
 /* Elements of x in another order: transposed, cut, repeated, put into blocks. */
-static NET_INLINE void net_copy_$x$o(const struct net_copy *p, const $x_t *$restrict x, $x_t *$restrict y) {
+static NET_INLINE void net_rearrange_$x$o(const struct net_rearrange *p, const $x_t *$restrict x, $x_t *$restrict y) {
     int32_t i0;
     int32_t i1;
     int32_t i2;
@@ -69,7 +69,7 @@ static NET_INLINE void net_copy_$x$o(const struct net_copy *p, const $x_t *$rest
                     for (i4 = 0; i4 < p->n4; i4++) {
                         const int32_t from = i0 * p->x0 + i1 * p->x1 + i2 * p->x2 + i3 * p->x3 + i4 * p->x4;
                         const int32_t to = i0 * p->y0 + i1 * p->y1 + i2 * p->y2 + i3 * p->y3 + i4 * p->y4;
-                        net_copy_row_$x(x + from, p->x5, y + to, p->y5, p->n5);
+                        net_rearrange_row_$x(x + from, p->x5, y + to, p->y5, p->n5);
                     }
                 }
             }

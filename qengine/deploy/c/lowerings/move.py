@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from qengine.deploy.c.index_maps import FILL, COPY_AXES, Copied, Map
 from qengine.deploy.c.ir import Call, CTensor, Operation
 from qengine.deploy.c.lowering import Context, NotExportable, lowers
 from qengine.deploy.c.nests import AXES, Nest, broadcast_strides, in_memory
+from qengine.kernels.reference.resize import pick
 from qengine.model.steps import Evaluated, Move, Picking, Resize, Tensor
 from qengine.model.steps.forms import Bounded, Reshaped
 from qengine.model.steps.moves import Gathered, Padded, StridedMove
@@ -49,8 +51,6 @@ def lower_nearest(context: Context) -> Operation:
     """Return the copy of a Resize that picks the nearest elements."""
     step: Resize = context.step
     taps = step.taps()
-    from qengine.kernels.reference.resize import pick
-
     found = index_maps.probed(lambda codes, fill: pick(codes, step.axes, taps, fill), step.x.shape)
     has_format = context.out.format is not None
     fill = context.out.encode(step.extrapolation_value) if has_format else int(step.extrapolation_value)
@@ -101,16 +101,14 @@ def moved(context: Context, source: Tensor, found: Map, fill: int) -> Operation:
         return context.operation()
     flat = index_maps.in_memory(found, x, y)
     first = index_maps.contiguous(flat)
-    if first is not None and y.place == "arena":
+    if first is not None:
         return context.view(x, first)
-    types = {"x": x.dtype}
     loops = index_maps.copied(flat, y)
     if loops is not None:
-        calls = _copy(loops, x, y, types)
+        call = copy_call(x, y, loops.nest, (loops.x, loops.y))
         if loops.fills:
-            calls = (fill_call(y, fill, Nest((y.size,), ((1,),))), *calls)
-            return context.operation(*calls)
-        return context.operation(*calls, overlap=(_overlap(flat, _row(loops), x),))
+            return context.operation(fill_call(y, fill, Nest((y.size,), ((1,),))), call)
+        return context.operation(call, overlap=(_overlap(flat, _row(loops), x),))
     return _gather(context, x, flat, fill)
 
 
@@ -124,21 +122,18 @@ def _overlap(flat: Map, unit: int, x: CTensor) -> int:
     return index_maps.overlap(flat.reshape(-1, unit).min(axis=1), unit) * x.dtype.itemsize
 
 
-def _copy(loops: Copied, x: CTensor, y: CTensor, types: dict[str, np.dtype[Any]]) -> tuple[Call, ...]:
-    return (copy_call(x, y, loops.nest, (loops.x, loops.y)),)
-
-
 def copy_call(x: Any, y: Any, nest: Nest, offsets: tuple[int, int] = (0, 0)) -> Call:
     """Return the call that copies elements of a nest with the steps of x and of y."""
-    missing = COPY_AXES - len(nest.lengths)
     from_x, to_y = nest.steps
+    dtype = (y if isinstance(y, CTensor) else x).dtype
+    given = offsets if any(offsets) else ()
+    if from_x == to_y and from_x in ((), (1,)):
+        return Call("copy", {"x": dtype}, (x, y), {"size": prod(nest.lengths)}, given)
+    missing = COPY_AXES - len(nest.lengths)
     numbers = {f"n{i}": n for i, n in enumerate((1,) * missing + nest.lengths)}
     numbers |= {f"x{i}": s for i, s in enumerate((0,) * missing + from_x)}
     numbers |= {f"y{i}": s for i, s in enumerate((0,) * missing + to_y)}
-    if not nest.lengths:  # one element
-        numbers |= {"x5": 1, "y5": 1}
-    dtype = (y if isinstance(y, CTensor) else x).dtype
-    return Call("copy", {"x": dtype}, (x, y), numbers, offsets if any(offsets) else ())
+    return Call("rearrange", {"x": dtype}, (x, y), numbers, given)
 
 
 def fill_call(y: CTensor, value: int, nest: Nest, offset: int = 0) -> Call:
@@ -206,9 +201,9 @@ def lower_bounded(context: Context) -> Operation:
     x, y = context.tensors[step.x.name], context.y
     low, high = (_bound(step.x, c) for c in step.constants)
     least, most = x.ends
-    low = least if low is None else min(max(low, least), most)
-    high = most if high is None else min(max(high, least), most)
-    if (low, high) == (least, most) or not y.size:
+    low = least if low is None else low
+    high = most if high is None else high
+    if (low <= least and high >= most) or not y.size:
         return moved(context, step.x, np.arange(x.size), 0)
     if not -(1 << 31) <= min(low, high) <= max(low, high) < 1 << 31:
         raise NotExportable(f"its bounds {low} and {high} are beyond 32 bits: narrow them")
