@@ -10,8 +10,8 @@ Bit 0 of the numbers of a block is one word of 32 bits, bit 1 another: the sum i
 each word, times 1, 2, 4 and so on. The slope is one number for the table, or one for each block where the function
 bends: sigmoid rises by 0 or 1, a line of slope 3.4 by 3 or 4, and both need one bit.
 
-Some functions jump or are steep at one place, as 1/x at 0. The blocks around that place are stored entry by entry. At both
-ends a function is often constant; codes there need no entries, as a code beyond the table has its last one.
+Some functions jump or are steep at one place, as 1/x at 0. The blocks around that place are stored entry by entry. At
+both ends a function is often constant; codes there need no entries, as a code beyond the table has its last one.
 """
 
 from __future__ import annotations
