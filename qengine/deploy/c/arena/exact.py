@@ -3,9 +3,9 @@
 Every forbidden interval of a pair (a, b) leaves two choices: a lies far enough below b, or far enough above. With some
 choices made, each is an inequality `offset >= other offset + constant`, and the least offsets that obey them all follow
 by propagation: no arrangement with these choices is smaller. If they break no other interval they are an arrangement;
-else a broken interval is taken and both of its choices are searched. A branch ends where its least offsets already reach
-the size of the best arrangement. Without a limit the search finds the smallest arrangement; the work that it does is
-counted rather than timed, so that a result is the same on every machine.
+else a broken interval is taken and both of its choices are searched. A branch ends where its least offsets already
+reach the size of the best arrangement. Without a limit the search finds the smallest arrangement; the work that it
+does is counted rather than timed, so that a result is the same on every machine.
 """
 
 from __future__ import annotations

@@ -26,16 +26,17 @@ def orders(problem: Problem) -> Iterator[tuple[int, ...]]:
         yield tuple(sorted(items, key=lambda i: (turn * problem.lives[i][0], turn * i)))
 
 
-def greedy(problem: Problem) -> tuple[int, ...]:
-    """Return the smallest arrangement of all orders."""
-    return problem.first_fit(min(orders(problem), key=lambda order: problem.size(problem.first_fit(order))))
+def greedy(problem: Problem, bound: int) -> Outcome:
+    """Return the smallest arrangement of these orders."""
+    best = min((problem.first_fit(order) for order in orders(problem)), key=problem.size)
+    return Outcome(best, problem.size(best) <= bound)
 
 
 def climbed(problem: Problem, bound: int, work: int = _CLIMB) -> tuple[int, ...]:
     """Return the arrangement of an order that random changes made better.
 
-    A change moves an item to another place in the order, often one that ends at the top, and stays if the arrangement is
-    not larger. The seed is fixed and the work is counted, so that the result is the same on every machine.
+    A change moves an item to another place in the order, often one that ends at the top, and stays if the arrangement
+    is not larger. The seed is fixed and the work is counted, so that the result is the same on every machine.
 
     Parameters
     ----------
