@@ -19,9 +19,9 @@ import pytest
 
 PORTS = Path(__file__).parent / "ports"
 SECONDS = 240
-WARNINGS = "-Wall -Wextra -Wconversion -Wsign-conversion -Wshadow -pedantic -Werror".split()
+WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wsign-conversion", "-Wshadow", "-pedantic", "-Werror"]
 C99 = ("-std=c99", *WARNINGS)
-SANITIZERS = "-g -fsanitize=address,undefined -fno-sanitize-recover=all".split()
+SANITIZERS = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 
 class Failure(AssertionError):  # noqa: N818
@@ -61,7 +61,9 @@ class Toolchain:
         absent = [program for program in programs if shutil.which(program) is None]
         if absent:
             return f"{self.name} needs {' and '.join(absent)}: apt-get install {' '.join(self.packages)}"
-        return "" if _compiles(self) else f"{self.name} compiles nothing here: apt-get install {' '.join(self.packages)}"
+        return (
+            "" if _compiles(self) else f"{self.name} compiles nothing here: apt-get install {' '.join(self.packages)}"
+        )
 
     def built(self, folder: Path, sources: Iterable[Path], flags: Iterable[str] = ()) -> Program:
         """Return the program of C files, compiled in a folder.
@@ -108,10 +110,18 @@ class Program:
             )
         except subprocess.TimeoutExpired:
             raise Failure(f"{' '.join(command)}\ndid not end in {seconds} s") from None
-        text = (done.stdout + (done.stderr if self.toolchain.port == "avr.c" else b"")).decode(errors="replace")
+        text = _serial(done.stderr) if self.toolchain.port == "avr.c" else done.stdout.decode(errors="replace")
         if done.returncode != 0:
-            raise Failure(f"{' '.join(command)}\nexit code {done.returncode}\n{text[-500:]}\n{done.stderr.decode()[-6000:]}")
+            raise Failure(
+                f"{' '.join(command)}\nexit code {done.returncode}\n{text[-500:]}\n{done.stderr.decode()[-6000:]}"
+            )
         return text
+
+
+def _serial(data: bytes) -> str:
+    """Return what simavr shows of a serial port: coloured, broken into short lines, with a point for a line feed."""
+    plain = re.sub(r"\x1b\[[0-9;]*m|\n", "", data.decode(errors="replace"))
+    return plain.replace(".", "\n")
 
 
 @cache
@@ -142,7 +152,16 @@ def _cortex(core: str, machine: str, memory: str, picoseconds: int, *flags: str)
         ),
         (
             *("qemu-system-arm", "-M", machine, "-display", "none", "-monitor", "none", "-serial", "none"),
-            *("-chardev", "stdio,id=out", "-semihosting-config", "enable=on,target=native,chardev=out", "-icount", "shift=0", "-kernel", "PROGRAM"),
+            *(
+                "-chardev",
+                "stdio,id=out",
+                "-semihosting-config",
+                "enable=on,target=native,chardev=out",
+                "-icount",
+                "shift=0",
+                "-kernel",
+                "PROGRAM",
+            ),
         ),
         "cortex_m.c",
         parts[1],
@@ -156,7 +175,13 @@ def _cortex(core: str, machine: str, memory: str, picoseconds: int, *flags: str)
 
 
 def _riscv(name: str, bits: int, architecture: str, abi: str) -> Toolchain:
-    memory = {"flash": 0x80000000, "flash_size": 0x800000, "ram": 0x80800000, "ram_size": 0x1000000, "stack_size": 0x4000}
+    memory = {
+        "flash": 0x80000000,
+        "flash_size": 0x800000,
+        "ram": 0x80800000,
+        "ram_size": 0x1000000,
+        "stack_size": 0x4000,
+    }
     return Toolchain(
         name,
         ("gcc-riscv64-unknown-elf", "picolibc-riscv64-unknown-elf", "qemu-system-misc"),
@@ -166,7 +191,16 @@ def _riscv(name: str, bits: int, architecture: str, abi: str) -> Toolchain:
         ),
         (
             *(f"qemu-system-riscv{bits}", "-M", "virt", "-bios", "none", "-display", "none", "-monitor", "none"),
-            *("-serial", "none", "-chardev", "stdio,id=out", "-semihosting-config", "enable=on,target=native,chardev=out", "-icount", "shift=0"),
+            *(
+                "-serial",
+                "none",
+                "-chardev",
+                "stdio,id=out",
+                "-semihosting-config",
+                "enable=on,target=native,chardev=out",
+                "-icount",
+                "shift=0",
+            ),
             *("-kernel", "PROGRAM"),
         ),
         "riscv.c",
