@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from deploy.c.running import Comparison
-from deploy.c.toolchains import TOOLCHAINS, packages, toolchain
+from deploy.c.toolchains import TOOLCHAINS, toolchain
 from networks import network
 
 import qengine

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -124,11 +125,15 @@ def _serial(data: bytes) -> str:
     return plain.replace(".", "\n")
 
 
+_SEMIHOSTING = (
+    *("-display", "none", "-monitor", "none", "-serial", "none", "-icount", "shift=0"),
+    *("-chardev", "stdio,id=out", "-semihosting-config", "enable=on,target=native,chardev=out"),
+)
+
+
 @cache
 def _compiles(toolchain: Toolchain) -> bool:
     """Return whether a program can be linked: a compiler may be there without its library."""
-    import tempfile
-
     with tempfile.TemporaryDirectory() as name:
         source = Path(name) / "main.c"
         source.write_text('#include <string.h>\n#include "port.h"\nint main(void) { port_text("x"); return 0; }\n')
@@ -150,19 +155,7 @@ def _cortex(core: str, machine: str, memory: str, picoseconds: int, *flags: str)
             *("arm-none-eabi-gcc", "-O2", "-ffreestanding", "-mthumb", f"-mcpu=cortex-{core.lower()}", *flags, *C99),
             f"-DPORT_PICOSECONDS={picoseconds}U",
         ),
-        (
-            *("qemu-system-arm", "-M", machine, "-display", "none", "-monitor", "none", "-serial", "none"),
-            *(
-                "-chardev",
-                "stdio,id=out",
-                "-semihosting-config",
-                "enable=on,target=native,chardev=out",
-                "-icount",
-                "shift=0",
-                "-kernel",
-                "PROGRAM",
-            ),
-        ),
+        ("qemu-system-arm", "-M", machine, *_SEMIHOSTING, "-kernel", "PROGRAM"),
         "cortex_m.c",
         parts[1],
         parts[3],
@@ -175,13 +168,8 @@ def _cortex(core: str, machine: str, memory: str, picoseconds: int, *flags: str)
 
 
 def _riscv(name: str, bits: int, architecture: str, abi: str) -> Toolchain:
-    memory = {
-        "flash": 0x80000000,
-        "flash_size": 0x800000,
-        "ram": 0x80800000,
-        "ram_size": 0x1000000,
-        "stack_size": 0x4000,
-    }
+    flash, ram = {"flash": 0x80000000, "flash_size": 0x800000}, {"ram": 0x80800000, "ram_size": 0x1000000}
+    memory = {**flash, **ram, "stack_size": 0x4000}
     return Toolchain(
         name,
         ("gcc-riscv64-unknown-elf", "picolibc-riscv64-unknown-elf", "qemu-system-misc"),
@@ -189,20 +177,7 @@ def _riscv(name: str, bits: int, architecture: str, abi: str) -> Toolchain:
             *("riscv64-unknown-elf-gcc", "-O2", f"-march={architecture}", f"-mabi={abi}", "-mcmodel=medany"),
             *("--specs=picolibc.specs", *C99),
         ),
-        (
-            *(f"qemu-system-riscv{bits}", "-M", "virt", "-bios", "none", "-display", "none", "-monitor", "none"),
-            *(
-                "-serial",
-                "none",
-                "-chardev",
-                "stdio,id=out",
-                "-semihosting-config",
-                "enable=on,target=native,chardev=out",
-                "-icount",
-                "shift=0",
-            ),
-            *("-kernel", "PROGRAM"),
-        ),
+        (f"qemu-system-riscv{bits}", "-M", "virt", "-bios", "none", *_SEMIHOSTING, "-kernel", "PROGRAM"),
         "riscv.c",
         links=(
             "--oslib=semihost",
