@@ -87,10 +87,16 @@ class Comparison:
         """The codes of every tensor of every run, by the session."""
         return [[_expected(session, feeds) for feeds in runs] for session, runs in self.cases]
 
-    def built(self, toolchain: Toolchain, flags: Sequence[str] = ()) -> Program:
-        """Return the compiled program."""
-        traced = [f"-DNET{number}_TRACE" for number in range(len(self.cases))]
+    def built(self, toolchain: Toolchain, flags: Sequence[str] = (), is_traced: bool = True) -> Program:
+        """Return the compiled program; one that traces nothing prints ticks only."""
+        traced = [f"-DNET{number}_TRACE" for number in range(len(self.cases))] if is_traced else []
         return toolchain.built(self.folder, self.files, [*traced, *flags])
+
+    def ticks(self, toolchain: Toolchain, flags: Sequence[str] = (), repeats: int = 1) -> list[list[int]]:
+        """Return the instructions, or the nanoseconds on a machine that counts none, of every run of every network."""
+        program = self.built(toolchain, [*flags, f"-DPORT_REPEATS={repeats}"], is_traced=False)
+        ticks = parsed(program.output()).ticks
+        return [[ticks[n, run] for run in range(len(runs))] for n, (_, runs) in enumerate(self.cases)]
 
     def printed(self, toolchain: Toolchain, flags: Sequence[str] = ()) -> Printed:
         """Return what the program prints."""

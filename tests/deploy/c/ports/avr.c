@@ -13,7 +13,7 @@ void port_text(const char *text) {
     }
 }
 
-uint64_t port_instructions(void) {
+uint64_t port_ticks(void) {
     return 0;
 }
 

@@ -51,7 +51,7 @@ static void port_tick(void) {
     port_rounds++;
 }
 
-uint64_t port_instructions(void) {
+uint64_t port_ticks(void) {
     uint32_t rounds, value;
     do {
         rounds = port_rounds;

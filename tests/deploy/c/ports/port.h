@@ -6,7 +6,7 @@
 /* Writes text to the standard output. */
 void port_text(const char *text);
 
-/* The instructions that ran so far, rounded; 0 where the machine does not count them. */
-uint64_t port_instructions(void);
+/* The instructions that ran so far where a simulator counts them, else nanoseconds, or 0 on a machine without a clock. */
+uint64_t port_ticks(void);
 
 #endif

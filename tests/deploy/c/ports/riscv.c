@@ -7,7 +7,7 @@ void port_text(const char *text) {
 }
 
 /* A register counts them, of which a 32-bit machine reads halves. */
-uint64_t port_instructions(void) {
+uint64_t port_ticks(void) {
 #if __riscv_xlen == 32
     uint32_t high, low, again;
     do {
