@@ -113,8 +113,8 @@ class Constant:
     c_name : identifier in C, without the prefix of the network.
     array : the elements in the order of memory, one axis.
     comment : what it is: the name in the model, format, shape and order.
-    is_visible : whether the compiler sees the elements where it compiles kernels (short arrays: shifts, small tables), or
-        links them from the file of weights.
+    is_visible : whether the compiler sees the elements where it compiles kernels (short arrays: shifts, small tables),
+        or links them from the file of weights.
     """
 
     c_name: str

@@ -6,10 +6,10 @@ that it calls:
     /// table(x, y) needs clamp, load(x)
 
 In the text of the block, `$x_t` is the type of elements of the parameter x in C and `$x` its short name, as in
-`net_table_$x$y`; every function that depends on types carries them in its name. `$restrict ` stands before pointers that
-share no memory with others; it is empty, and `$o` in a name is "_o", in the instance for an output that shares the memory
-of an input. `net_` and `NET_` become the prefix of the network. A block that has a parameter struct declares it as
-`struct net_NAME` with one field on a line; it is written once, as its text must not depend on types.
+`net_table_$x$y`; every function that depends on types carries them in its name. `$restrict ` stands before pointers
+that share no memory with others. In the instance for an output that shares the memory of an input it is empty, and `$o`
+in a name is "_o". `net_` and `NET_` become the prefix of the network. A block that has a struct of numbers declares it
+as `struct net_NAME` with one field on a line; it is written once, as its text must not depend on types.
 
 An instance is text with all of this replaced. `Kernels` collects the instances that a network needs, each once, with
 those that they call before them.
@@ -84,7 +84,8 @@ def blocks() -> Mapping[str, Block]:
 
 
 def _blocks_of(text: str) -> Iterable[Block]:
-    header, lines = None, []
+    header: re.Match[str] | None = None
+    lines: list[str] = []
     for line in [*text.splitlines(), None]:
         match = None if line is None else _HEADER.match(line)
         if line is None or match:
@@ -132,20 +133,25 @@ class Kernels:
         """Add an instance and those that it needs, and return the name of its function in C."""
         block = blocks()[name]
         assert set(types) == set(block.types), (name, block.types, tuple(types))
-        key = (name, *(CType.of(types[t]) for t in block.types), shares and "$restrict" in block.text)
+        is_other = shares and "$restrict" in block.text
+        key: tuple[Any, ...] = (name, *(CType.of(types[t]) for t in block.types), is_other)
         if key not in self._texts:
             for other, given in block.needs:
                 wanted = blocks()[other].types
                 assert len(wanted) == len(given), (name, other)
-                self.add(other, {w: types[g] if g in types else _fixed(g) for w, g in zip(wanted, given, strict=True)}, key[-1])
+                self.add(
+                    other,
+                    {w: types[g] if g in types else _fixed(g) for w, g in zip(wanted, given, strict=True)},
+                    key[-1],
+                )
             for one in block.fields:
                 if one.struct is not None and one.struct not in self._structs:
                     self.add(one.struct, {})
             if block.struct:
                 self._structs.setdefault(name, prefixed(block.struct, self.prefix))
-            self._texts[key] = prefixed(_replaced(block.text, block, types, key[-1]), self.prefix)
+            self._texts[key] = prefixed(_replaced(block.text, block, types, is_other), self.prefix)
         suffix = "".join(CType.of(types[t]).short for t in block.types)
-        return f"{self.prefix}_{name}{'_' if suffix else ''}{suffix}{'_o' if key[-1] else ''}"
+        return f"{self.prefix}_{name}{'_' if suffix else ''}{suffix}{'_o' if is_other else ''}"
 
     @property
     def text(self) -> str:

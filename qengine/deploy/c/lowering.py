@@ -1,8 +1,9 @@
 """The lowerings: for each kind of step the function that returns its operation in C.
 
-A lowering is entered by the decorator `lowers` with the class of its step, and optionally a test that it applies to. The
-first that applies, in the order of `first`, is taken. It gets a `Context` and returns an `Operation`, or raises
-`NotExportable` with the reason why C does not compute this step; a user sees all reasons together, and no file is written.
+A lowering is entered by the decorator `lowers` with the class of its step, and optionally a test that it applies to.
+The first that applies, in the order of `first`, is taken. It gets a `Context` and returns an `Operation`, or raises
+`NotExportable` with the reason why C does not compute this step; a user sees all reasons together, and no file is
+written.
 """
 
 from __future__ import annotations
@@ -112,7 +113,13 @@ class Context:
         """Return the operation that is only another name for a part of a tensor."""
         reads = self.reads
         return Operation(
-            self.bound_step.node, self.step.kind, self.outputs, reads, (), view=View(tensor, offset), overlap=(None,) * len(reads)
+            self.bound_step.node,
+            self.step.kind,
+            self.outputs,
+            reads,
+            (),
+            view=View(tensor, offset),
+            overlap=(None,) * len(reads),
         )
 
     @property
@@ -140,7 +147,7 @@ def accumulator(bound: int, shift: int = 0) -> np.dtype[Any]:
     if most < 1 << 63:
         return np.dtype(np.int64)
     raise NotExportable(
-        f"its sums need {most.bit_length() + 1} bits and C has 64: give its tensors formats whose fraction bits are closer"
+        f"its sums need {most.bit_length() + 1} bits and C has 64: give its tensors closer numbers of fraction bits"
     )
 
 

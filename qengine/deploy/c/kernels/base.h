@@ -102,3 +102,13 @@ static NET_LEAF int32_t net_requantize_by_$a($a_t v, int32_t shift, const struct
 static NET_LEAF int32_t net_requantize_$a($a_t v, const struct net_epilogue *e) {
     return net_requantize_by_$a(v, e->shift, e);
 }
+
+/// copy(x)
+struct net_copy {
+    int32_t size;
+};
+
+/* Elements that stay as they are. */
+static NET_INLINE void net_copy_$x(const struct net_copy *p, const $x_t *x, $x_t *y) {
+    memcpy(y, x, (size_t)p->size * sizeof *y);
+}

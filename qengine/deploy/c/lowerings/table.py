@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from qengine.deploy.c.ir import Call, Operation
 from qengine.deploy.c.lowering import Context, lowers
 from qengine.model.steps import Table
@@ -21,5 +20,3 @@ def lower_table(context: Context) -> Operation:
     assert x.order == y.order
     call = Call("table", types, (x, table, y), {"size": x.size, "least": least})
     return context.operation(call, overlap=(0 if x.dtype.itemsize >= y.dtype.itemsize else None,))
-
-

@@ -1,0 +1,191 @@
+"""From a session to the network in C: the plan for fixed shapes, step by step.
+
+What C cannot compute is collected over all steps, so that a user sees every reason at once, before a file is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qengine.deploy.c.ir import Call, CNetwork, Constant, CTensor, Operation, Place, View
+from qengine.deploy.c.layouts import Order, order_of
+from qengine.deploy.c.lowering import Context, NotExportable, lower
+from qengine.deploy.vectors.names import identifiers
+from qengine.errors import OptionError, UnsupportedError
+from qengine.model.graph import Node
+from qengine.model.steps import Evaluated, Tensor
+from qengine.runtime.plan.plan import BoundStep, Plan
+from qengine.runtime.session import InferenceSession
+
+Array = NDArray[Any]
+
+_MOST_REASONS = 8
+_RESERVED = ("arena", "memory", "scratch")
+"""Names in the generated source that no tensor may have."""
+
+
+def network_of(session: InferenceSession, feeds: Mapping[str, Any]) -> CNetwork:
+    """Return the network in C for the shapes of some feeds.
+
+    Parameters
+    ----------
+    session
+        A session in fixed point.
+    feeds
+        An array for every input. Their shapes count, and the elements of those that decide shapes.
+
+    Raises
+    ------
+    OptionError
+        If the session runs in float32.
+    UnsupportedError
+        If C cannot compute an operator, or the data decides how a run continues.
+    """
+    return _Lowered(plan_of(session, feeds)).network()
+
+
+def plan_of(session: InferenceSession, feeds: Mapping[str, Any]) -> Plan:
+    """Return the plan of a run in fixed point on feeds of fixed shapes; see `network_of`."""
+    if not session.in_fixed_point:
+        raise OptionError("C computes codes of a run in fixed point: give a --qformat or --formats")
+    plan = session.plans.whole_plan(session.check_feeds(feeds), None)
+    if plan is None:
+        raise UnsupportedError(
+            "the data decides shapes or control flow of this model, and the shapes of C are fixed: "
+            "give the inputs that decide them with -i, or export the part without If, Loop and NonZero"
+        )
+    return plan
+
+
+@dataclass
+class _Lowered:
+    plan: Plan
+    tensors: dict[str, CTensor] = field(default_factory=dict)
+    operations: list[Operation] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        plan = self.plan
+        names = [t.name for t in plan.inputs] + [s.output.name for s in plan.steps]
+        names += [f"{name} output" for name in plan.outputs if name not in names or name in self._inputs]
+        self.c_names = identifiers([*_RESERVED, *names])
+
+    @property
+    def _inputs(self) -> set[str]:
+        return {t.name for t in self.plan.inputs}
+
+    def network(self) -> CNetwork:
+        """Return the network."""
+        orders: dict[str, Order] = {}
+        for t in self.plan.inputs:
+            if _refusal(t):
+                self.reasons.append(f"input '{t.name}': {_refusal(t)}")
+            orders[t.name] = tuple(range(t.ndim))
+            self._add(t, orders[t.name], "input")
+        for group in _groups(self.plan.steps):
+            for bound_step in group:
+                self._place(bound_step, orders)
+            self._lower(group)
+        if self.reasons:
+            raise UnsupportedError(_refused(self.reasons))
+        outputs = tuple(self._output(name, t) for name, t in self.plan.outputs.items())
+        inputs = tuple(self.tensors[t.name] for t in self.plan.inputs)
+        return CNetwork(inputs, outputs, tuple(self.operations))
+
+    def _add(self, t: Tensor, order: Order, place: Place) -> None:
+        fmt = t.format
+        dtype = t.dtype if fmt is None else fmt.dtype
+        if fmt is not None:
+            word = fmt.word()
+            ends = word.least, word.most
+        elif dtype.kind == "b":
+            ends = 0, 1
+        else:
+            info = np.iinfo(dtype if dtype.kind in "iu" else np.int64)
+            ends = int(info.min), int(info.max)
+        self.tensors[t.name] = CTensor(t.name, self.c_names[t.name], dtype, t.shape, order, fmt, place, ends)
+
+    def _place(self, bound_step: BoundStep, orders: dict[str, Order]) -> None:
+        t = bound_step.output
+        is_output = t.name in self.plan.outputs
+        plain = tuple(range(t.ndim))
+        orders[t.name] = plain if is_output else order_of(bound_step.step, t.shape, orders)
+        self._add(t, orders[t.name], "output" if is_output else "arena")
+
+    def _lower(self, group: tuple[BoundStep, ...]) -> None:
+        first = group[0]
+        context = Context(first, group, self.tensors)
+        try:
+            for bound_step in group:
+                _check(bound_step)
+            operation = lower(context)
+        except NotExportable as error:
+            self.reasons.append(f"{first.node.operator} '{first.node.name or first.output.name}': {error}")
+            return
+        if operation.view is not None and operation.output.place == "output":
+            operation = _copied(operation)
+        self.operations.append(operation)
+
+    def _output(self, name: str, t: Tensor) -> CTensor:
+        """Return an output: as a step computes it, or a copy of an input or of a constant."""
+        if name in self.tensors and name not in self._inputs:
+            return self.tensors[name]
+        source: CTensor | Constant | None = self.tensors.get(name)
+        c_name = self.c_names[f"{name} output"]
+        order = tuple(range(t.ndim))
+        if source is None:
+            array = t.elements
+            info = np.iinfo(array.dtype if array.dtype.kind in "iu" else np.uint8)
+            tensor = CTensor(name, c_name, array.dtype, t.shape, order, t.format, "output", (info.min, info.max))
+            source = Constant(f"{c_name}_value", np.ascontiguousarray(array).reshape(-1), f"'{name}'")
+        else:
+            assert isinstance(source, CTensor)
+            tensor = replace(source, c_name=c_name, place="output")
+        reads = (source,) if isinstance(source, CTensor) else ()
+        node = Node("Identity", (name,), (name,), name=name)
+        call = copy(source, tensor)
+        self.operations.append(Operation(node, "move", (tensor,), reads, (call,), overlap=(None,) * len(reads)))
+        return tensor
+
+
+def copy(source: CTensor | Constant, target: CTensor, offset: int = 0) -> Call:
+    """Return the call that copies as many elements as a tensor has into it."""
+    return Call("copy", {"x": target.dtype}, (source, target), {"size": target.size}, (offset, 0))
+
+
+def _copied(operation: Operation) -> Operation:
+    """Return the operation that copies what was a view, as the caller's memory is apart."""
+    assert isinstance(operation.view, View)
+    call = copy(operation.view.tensor, operation.output, operation.view.offset)
+    return replace(operation, view=None, calls=(call,))
+
+
+def _groups(steps: tuple[BoundStep, ...]) -> list[tuple[BoundStep, ...]]:
+    """Return the steps, those of one evaluation together."""
+    found: dict[int, list[BoundStep]] = {}
+    for one in steps:
+        key = id(one.step.evaluation) if isinstance(one.step, Evaluated) else id(one)
+        found.setdefault(key, []).append(one)
+    return [tuple(group) for group in found.values()]
+
+
+def _check(bound_step: BoundStep) -> None:
+    if bound_step.is_real or (why := _refusal(bound_step.output)):
+        raise NotExportable("it computes real numbers: C computes codes only" if bound_step.is_real else why)
+
+
+def _refusal(t: Tensor) -> str:
+    """Return why C does not hold a tensor; "" where it does."""
+    if t.format is None and t.dtype.kind not in "biu":
+        return f"its elements are {t.dtype}, and C computes codes and integers: give the tensor a format"
+    return ""
+
+
+def _refused(reasons: list[str]) -> str:
+    more = f"; and {len(reasons) - _MOST_REASONS} more" if len(reasons) > _MOST_REASONS else ""
+    return f"C cannot compute this model: {'; '.join(reasons[:_MOST_REASONS])}{more}"
