@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from qengine.deploy.c.emit.parameters import parameter_of, parameters
 from qengine.deploy.c.emit.placement import Placement
+from qengine.deploy.c.emit.stamp import plain
 from qengine.deploy.c.ir import Argument, Call, CNetwork, Constant, CTensor, CType, Operation, Scratch
 from qengine.deploy.c.kernel_text import Kernels, blocks, initializer, literal
 
@@ -51,7 +53,7 @@ class SourceWriter:
         lines = []
         for constant in one.constants:
             if constant.is_visible:
-                lines.append(f"/* {_comment(constant.comment)} */")
+                lines.append(f"/* {plain(constant.comment)} */")
                 lines.append(f"static {array_text(self.prefix, constant)}")
         names = self._names(one)
         body = []
@@ -64,8 +66,8 @@ class SourceWriter:
                 lines.append(f"    {initializer(call.kernel, call.numbers)};")
                 arguments.insert(0, f"&{constant_name}")
             body.append(f"    {function}({', '.join(arguments)});")
-        title = _comment(f"{index}: {one.node.operator} {one.node.name or one.output.name}")
-        notes = "".join(f"\n * {_comment(line)}" for line in one.comments)
+        title = plain(f"{index}: {one.node.operator} {one.node.name or one.output.name}")
+        notes = "".join(f"\n * {plain(line)}" for line in one.comments)
         lines.append(f"/* {title}{notes} */")
         lines.append(f"static void {self._step(one)}({', '.join(self._parameters(one, names))}) {{")
         return "\n".join([*lines, *body, "}\n"])
@@ -104,7 +106,8 @@ class SourceWriter:
         root, offset = self._root(tensor)
         const = "const " if is_read else ""
         if root.place != "arena":
-            return f"{root.c_name} + {offset}" if offset else root.c_name
+            name = parameter_of(root)
+            return f"{name} + {offset}" if offset else name
         start = self.placement.offsets[root] + offset * tensor.dtype.itemsize
         return f"({const}{CType.of(tensor.dtype).name} *)(void *)(memory + {start})"
 
@@ -116,7 +119,7 @@ class SourceWriter:
             lines.append("    (void)arena;")
         numbers = {t: i for i, t in enumerate(self.network.tensors)}
         traced = f"{self.prefix.upper()}_TRACED"
-        lines += [f"    {traced}({numbers[t]}, {t.c_name}, {t.size});" for t in self.network.inputs]
+        lines += [f"    {traced}({numbers[t]}, {parameter_of(t)}, {t.size});" for t in self.network.inputs]
         for one in self.network.operations:
             if one.calls:
                 given = [self._pointer(t, True) for t in one.reads] + [self._pointer(t, False) for t in one.outputs]
@@ -128,18 +131,21 @@ class SourceWriter:
 
     def _run(self) -> str:
         upper = self.prefix.upper()
-        given = ", ".join(t.c_name for t in (*self.network.inputs, *self.network.outputs))
+        bits = 8 * self.alignment
+        given = ", ".join(parameter_of(t) for t in (*self.network.inputs, *self.network.outputs))
+        size = -(-self.placement.bytes // self.alignment) or 1
         return (
-            f"static int32_t {self.prefix}_arena[({upper}_ARENA_BYTES + 3) / 4 + 1];\n\n"
+            f"static int{bits}_t {self.prefix}_arena[{size}]; /* {upper}_ARENA_BYTES, aligned */\n\n"
             f"void {self.prefix}_run({', '.join(parameters(self.network))}) {{\n"
             f"    {self.prefix}_run_in({self.prefix}_arena, {given});\n}}\n"
         )
 
-
-def parameters(network: CNetwork) -> list[str]:
-    """Return the parameters of `net_run`: inputs, then outputs."""
-    found = [f"const {CType.of(t.dtype).name} {t.c_name}[{max(t.size, 1)}]" for t in network.inputs]
-    return [*found, *(f"{CType.of(t.dtype).name} {t.c_name}[{max(t.size, 1)}]" for t in network.outputs)]
+    @property
+    def alignment(self) -> int:
+        """The bytes that the first byte of the arena is a multiple of."""
+        wide = [t.dtype.itemsize for t in self.network.tensors]
+        wide += [a.dtype.itemsize for o in self.network.operations for c in o.calls for a in c.arguments if isinstance(a, Scratch)]
+        return max([4, *wide])
 
 
 def array_text(prefix: str, constant: Constant) -> str:
@@ -151,8 +157,3 @@ def array_text(prefix: str, constant: Constant) -> str:
         f"const {CType.of(constant.array.dtype).name} {prefix}_{constant.c_name}[{len(values)}] = {{\n    {inner}}};\n"
     )
 
-
-def _comment(text: str) -> str:
-    """Return text that cannot end a comment."""
-    plain = "".join(c if c.isprintable() and ord(c) < 128 else "?" for c in text)
-    return plain.replace("*/", "* /").replace("/*", "/ *").rstrip("\\")
