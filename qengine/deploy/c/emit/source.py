@@ -98,7 +98,7 @@ class SourceWriter:
             return f"{self.prefix}_{a.c_name}{offset}"
         assert isinstance(a, Scratch)
         start = f"scratch + {a.offset}" if a.offset else "scratch"
-        return f"({CType.of(a.dtype).name} *)(void *)({start})"
+        return f"({CType.of(a.dtype).name} *)(void *)({start}){offset}"
 
     def _pointer(self, tensor: CTensor, is_read: bool) -> str:
         root, offset = self._root(tensor)

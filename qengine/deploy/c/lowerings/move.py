@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qengine.deploy.c import index_maps
-from qengine.deploy.c.index_maps import FILL, COPY_AXES, Copied, Map
+from qengine.deploy.c.calls import copy_calls, fill_call
+from qengine.deploy.c.index_maps import FILL, Copied, Map
 from qengine.deploy.c.ir import Call, CTensor, Operation
 from qengine.deploy.c.lowering import Context, NotExportable, lowers
-from qengine.deploy.c.nests import AXES, Nest, broadcast_strides, in_memory
+from qengine.deploy.c.nests import AXES, Nest, in_memory
 from qengine.kernels.reference.resize import pick
 from qengine.model.steps import Evaluated, Move, Picking, Resize, Tensor
 from qengine.model.steps.forms import Bounded, Reshaped
@@ -105,10 +104,10 @@ def moved(context: Context, source: Tensor, found: Map, fill: int) -> Operation:
         return context.view(x, first)
     loops = index_maps.copied(flat, y)
     if loops is not None:
-        call = copy_call(x, y, loops.nest, (loops.x, loops.y))
+        calls = copy_calls(x, y, loops.nest, (loops.x, loops.y))
         if loops.fills:
-            return context.operation(fill_call(y, fill, Nest((y.size,), ((1,),))), call)
-        return context.operation(call, overlap=(_overlap(flat, _row(loops), x),))
+            return context.operation(fill_call(y, fill, Nest((y.size,), ((1,),))), *calls)
+        return context.operation(*calls, overlap=(_overlap(flat, _row(loops), x),))
     return _gather(context, x, flat, fill)
 
 
@@ -120,25 +119,6 @@ def _row(loops: Copied) -> int:
 
 def _overlap(flat: Map, unit: int, x: CTensor) -> int:
     return index_maps.overlap(flat.reshape(-1, unit).min(axis=1), unit) * x.dtype.itemsize
-
-
-def copy_call(x: Any, y: Any, nest: Nest, offsets: tuple[int, int] = (0, 0)) -> Call:
-    """Return the call that copies elements of a nest with the steps of x and of y."""
-    from_x, to_y = nest.steps
-    dtype = (y if isinstance(y, CTensor) else x).dtype
-    given = offsets if any(offsets) else ()
-    if from_x == to_y and from_x in ((), (1,)):
-        return Call("copy", {"x": dtype}, (x, y), {"size": prod(nest.lengths)}, given)
-    missing = COPY_AXES - len(nest.lengths)
-    numbers = {f"n{i}": n for i, n in enumerate((1,) * missing + nest.lengths)}
-    numbers |= {f"x{i}": s for i, s in enumerate((0,) * missing + from_x)}
-    numbers |= {f"y{i}": s for i, s in enumerate((0,) * missing + to_y)}
-    return Call("rearrange", {"x": dtype}, (x, y), numbers, given)
-
-
-def fill_call(y: CTensor, value: int, nest: Nest, offset: int = 0) -> Call:
-    """Return the call that writes one number to the elements of a nest with the steps of y."""
-    return Call("fill", {"y": y.dtype}, (y,), {**nest.numbers("y"), "value": value}, (offset,) if offset else ())
 
 
 def _gather(context: Context, x: CTensor, flat: Map, fill: int) -> Operation:
