@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from qengine.deploy.c.emit.placement import Placement, stacked
+from qengine.deploy.c.arena import Arena, plan_arena
 from qengine.deploy.c.emit.source import SourceWriter, array_text, parameters
 from qengine.deploy.c.ir import CNetwork, Constant, CType
 from qengine.deploy.c.kernel_text import Kernels, blocks, prefixed
@@ -17,11 +17,11 @@ class Source:
     Attributes
     ----------
     files : text of each file by name.
-    placement : where tensors are in the arena.
+    arena : where tensors are in memory, and the network as it is written.
     """
 
     files: dict[str, str]
-    placement: Placement
+    arena: Arena
 
 
 def source_files(network: CNetwork, name: str = "net") -> Source:
@@ -34,9 +34,10 @@ def source_files(network: CNetwork, name: str = "net") -> Source:
     name
         Prefix of all names in C, and of the files.
     """
-    placement = stacked(network)
+    arena = plan_arena(network)
+    network = arena.network
     kernels = Kernels(name)
-    text = SourceWriter(network, placement, name, kernels).text()
+    text = SourceWriter(arena, name, kernels).text()
     constants = list({id(c): c for one in network.operations for c in one.constants}.values())
     linked = [c for c in constants if not c.is_visible]
     externs = "".join(
@@ -48,21 +49,21 @@ def source_files(network: CNetwork, name: str = "net") -> Source:
         f"#else\n#define {upper}_TRACED(id, data, size) ((void)0)\n#endif\n\n"
     )
     files = {
-        f"{name}.h": _header(network, placement, name),
+        f"{name}.h": _header(network, arena, name),
         f"{name}.c": head + _extern(externs) + "\n" + text,
         f"{name}_weights.c": _weights(linked, externs, name),
         f"{name}_kernels.h": _kernels(kernels, name),
         f"{name}_trace.h": _trace(name),
     }
-    return Source(files, placement)
+    return Source(files, arena)
 
 
-def _header(network: CNetwork, placement: Placement, name: str) -> str:
+def _header(network: CNetwork, arena: Arena, name: str) -> str:
     given = ", ".join(parameters(network))
     upper = name.upper()
     return (
         f"#ifndef {upper}_H\n#define {upper}_H\n\n#include <stdint.h>\n\n"
-        f"#define {upper}_ARENA_BYTES {placement.bytes}\n\n"
+        f"#define {upper}_ARENA_BYTES {arena.bytes}\n\n"
         f'#ifdef __cplusplus\nextern "C" {{\n#endif\n\n'
         f"void {name}_run({given});\nvoid {name}_run_in(void *arena, {given});\n\n"
         "#ifdef __cplusplus\n}\n#endif\n\n#endif\n"
