@@ -141,7 +141,7 @@ def _gather(context: Context, x: CTensor, flat: Map, fill: int) -> Operation:
         "fill": fill,
     }
     arguments = (x, table("rows", found.rows), table("columns", found.columns), y)
-    call = Call("gather", {"x": x.dtype, "r": dtype, "c": dtype}, arguments, numbers)
+    call = Call("pick", {"x": x.dtype, "r": dtype, "c": dtype}, arguments, numbers)
     return context.operation(call, overlap=(_overlap(flat, found.block, x),))
 
 
