@@ -75,7 +75,9 @@ class RowAxes:
         return found
 
 
-def row_axes(view: Sequence[int], in_row: Sequence[int], tensors: Sequence[tuple[Sequence[int], Sequence[int]]]) -> RowAxes:
+def row_axes(
+    view: Sequence[int], in_row: Sequence[int], tensors: Sequence[tuple[Sequence[int], Sequence[int]]]
+) -> RowAxes:
     """Return the loops over rows.
 
     Parameters

@@ -92,7 +92,12 @@ def _logarithm(context: Context, n: int, furthest: int, length: int) -> dict[str
 
 def overlap(axes: RowAxes, context: Context, x: CTensor, y: CTensor) -> tuple[int | None, ...]:
     """Return where the output may lie: on the input, where rows are read and written one after the other."""
-    fits = axes.is_one_run(0) and axes.is_one_run(1) and y.dtype.itemsize <= x.dtype.itemsize and context.bound_step.reads.count(x.name) == 1
+    fits = (
+        axes.is_one_run(0)
+        and axes.is_one_run(1)
+        and y.dtype.itemsize <= x.dtype.itemsize
+        and context.bound_step.reads.count(x.name) == 1
+    )
     return tuple(0 if fits and t is x else None for t in context.reads)
 
 

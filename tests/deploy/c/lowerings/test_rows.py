@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from covering import covering
 from deploy.c.running import SANITIZED, differences, needs_gcc
 from networks import network
-from oracle import OVERFLOWS, ROUNDINGS
 
 from qengine import InferenceSession, QFormat
 
@@ -23,7 +21,9 @@ def codes_of(shape, text, seed):
     return x
 
 
-def rows(operator, shape, *parameters, x="Q4.11", y="Q3.12", opset=23, options=None, computed=(), nodes=None, **attributes):
+def rows(
+    operator, shape, *parameters, x="Q4.11", y="Q3.12", opset=23, options=None, computed=(), nodes=None, **attributes
+):
     """A session with one operator on rows, and feeds: random codes, all at the ends, all equal."""
     given = {f"p{i}": codes_of(p, "Q1.6", i) + np.float32(0.5) for i, p in enumerate(parameters)}
     fed = {name: a for i, (name, a) in enumerate(given.items()) if i in computed}
