@@ -53,9 +53,9 @@ def differences(
     """
     sources, networks = [], []
     for number, (session, runs) in enumerate(cases):
-        network = network_of(session, runs[0])
-        networks.append(network)
-        for name, text in source_files(network, f"net{number}").files.items():
+        source = source_files(network_of(session, runs[0]), f"net{number}")
+        networks.append(source.arena.network)
+        for name, text in source.files.items():
             (folder / name).write_text(text)
             sources += [name] if name.endswith(".c") else []
     (folder / "main.c").write_text(_main(networks, [len(runs) for _, runs in cases]))
