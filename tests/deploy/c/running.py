@@ -16,7 +16,7 @@ from deploy.c.toolchains import TOOLCHAINS, Program, Toolchain
 from numpy.typing import NDArray
 
 import qengine
-from qengine.deploy.c.emit import source_files
+from qengine.deploy.c.emit import Source, source_files
 from qengine.deploy.c.ir import CNetwork
 from qengine.deploy.c.network import network_of, plan_of
 from qengine.runtime.plan.plan import quantize_input
@@ -65,8 +65,13 @@ class Comparison:
 
     @cached_property
     def networks(self) -> list[CNetwork]:
-        """The networks in C."""
-        return [network_of(session, runs[0]) for session, runs in self.cases]
+        """The networks in C, with their operations in the order in which they run."""
+        return [source.arena.network for source in self.sources]
+
+    @cached_property
+    def sources(self) -> list[Source]:
+        """The files of each network as text."""
+        return [source_files(network_of(session, runs[0]), f"net{n}") for n, (session, runs) in enumerate(self.cases)]
 
     @cached_property
     def files(self) -> list[Path]:
@@ -76,8 +81,8 @@ class Comparison:
             for network, (session, runs) in zip(self.networks, self.cases, strict=True)
         ]
         texts = {"main.c": Batch(self.networks, fed).source()}
-        for number, network in enumerate(self.networks):
-            texts |= source_files(network, f"net{number}").files
+        for source in self.sources:
+            texts |= source.files
         for name, text in texts.items():
             (self.folder / name).write_text(text)
         return [self.folder / name for name in texts if name.endswith(".c")]
