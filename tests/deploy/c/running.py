@@ -16,7 +16,8 @@ from deploy.c.toolchains import TOOLCHAINS, Program, Toolchain
 from numpy.typing import NDArray
 
 import qengine
-from qengine.deploy.c.emit import source_files
+from qengine.deploy.c.arena import Arena
+from qengine.deploy.c.emit import Source, source_files
 from qengine.deploy.c.ir import CNetwork
 from qengine.deploy.c.network import network_of, plan_of
 from qengine.runtime.plan.plan import quantize_input
@@ -64,9 +65,20 @@ class Comparison:
     folder: Path
 
     @cached_property
+    def sources(self) -> list[Source]:
+        """The text of the networks in C."""
+        found = (network_of(session, runs[0]) for session, runs in self.cases)
+        return [source_files(network, f"net{number}") for number, network in enumerate(found)]
+
+    @cached_property
+    def arenas(self) -> list[Arena]:
+        """Where the tensors of the networks are."""
+        return [source.arena for source in self.sources]
+
+    @cached_property
     def networks(self) -> list[CNetwork]:
-        """The networks in C."""
-        return [network_of(session, runs[0]) for session, runs in self.cases]
+        """The networks as they are written."""
+        return [arena.network for arena in self.arenas]
 
     @cached_property
     def files(self) -> list[Path]:
@@ -76,8 +88,8 @@ class Comparison:
             for network, (session, runs) in zip(self.networks, self.cases, strict=True)
         ]
         texts = {"main.c": Batch(self.networks, fed).source()}
-        for number, network in enumerate(self.networks):
-            texts |= source_files(network, f"net{number}").files
+        for source in self.sources:
+            texts |= source.files
         for name, text in texts.items():
             (self.folder / name).write_text(text)
         return [self.folder / name for name in texts if name.endswith(".c")]
