@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from qengine.deploy.c.arena import Arena
+from qengine.deploy.c.emit.parameters import parameter_of, parameters
+from qengine.deploy.c.emit.stamp import plain
 from qengine.deploy.c.ir import Argument, Call, CNetwork, Constant, CTensor, CType, Operation, Scratch
 from qengine.deploy.c.kernel_text import Kernels, blocks, initializer, literal
 
@@ -47,7 +49,7 @@ class SourceWriter:
         lines = []
         for constant in one.constants:
             if constant.is_visible:
-                lines.append(f"/* {_comment(constant.comment)} */")
+                lines.append(f"/* {plain(constant.comment)} */")
                 lines.append(f"static {array_text(self.prefix, constant)}")
         names = self._names(one)
         body = []
@@ -60,8 +62,8 @@ class SourceWriter:
                 lines.append(f"    {initializer(call.kernel, call.numbers)};")
                 arguments.insert(0, f"&{constant_name}")
             body.append(f"    {function}({', '.join(arguments)});")
-        title = _comment(f"{index}: {one.node.operator} {one.node.name or one.output.name}")
-        notes = "".join(f"\n * {_comment(line)}" for line in one.comments)
+        title = plain(f"{index}: {one.node.operator} {one.node.name or one.output.name}")
+        notes = "".join(f"\n * {plain(line)}" for line in one.comments)
         lines.append(f"/* {title}{notes} */")
         lines.append(f"static void {self._step(one)}({', '.join(self._parameters(one, names))}) {{")
         return "\n".join([*lines, *body, "}\n"])
@@ -93,8 +95,8 @@ class SourceWriter:
     def _pointer(self, tensor: CTensor, is_read: bool) -> str:
         holder, before = self.arena.holder(tensor)
         if holder.place != "arena":
-            offset = before // tensor.dtype.itemsize
-            return f"{holder.c_name} + {offset}" if offset else holder.c_name
+            name, offset = parameter_of(holder), before // tensor.dtype.itemsize
+            return f"{name} + {offset}" if offset else name
         return _at(self.arena.offsets[tensor], tensor.dtype, is_read)
 
     def _run_in(self) -> str:
@@ -103,7 +105,7 @@ class SourceWriter:
         lines.append(f"    {used}")
         numbers = {t: i for i, t in enumerate(self.network.tensors)}
         traced = f"{self.prefix.upper()}_TRACED"
-        lines += [f"    {traced}({numbers[t]}, {t.c_name}, {t.size});" for t in self.network.inputs]
+        lines += [f"    {traced}({numbers[t]}, {parameter_of(t)}, {t.size});" for t in self.network.inputs]
         for one in self.network.operations:
             if one.calls:
                 given = [self._pointer(t, True) for t in one.reads] + [self._pointer(t, False) for t in one.outputs]
@@ -113,7 +115,7 @@ class SourceWriter:
         return "\n".join([*lines, "}\n"])
 
     def _run(self) -> str:
-        given = ", ".join(t.c_name for t in (*self.network.inputs, *self.network.outputs))
+        given = ", ".join(parameter_of(t) for t in (*self.network.inputs, *self.network.outputs))
         regions = self.arena.regions
         memory = f"&{self.prefix}_memory" if regions else "0"
         declared = "".join(
@@ -136,12 +138,6 @@ def _at(start: int, dtype: np.dtype[Any], is_read: bool) -> str:
     return f"({'const ' if is_read else ''}{CType.of(dtype).name} *)(void *)(memory + {start})"
 
 
-def parameters(network: CNetwork) -> list[str]:
-    """Return the parameters of `net_run`: inputs, then outputs."""
-    found = [f"const {CType.of(t.dtype).name} {t.c_name}[{max(t.size, 1)}]" for t in network.inputs]
-    return [*found, *(f"{CType.of(t.dtype).name} {t.c_name}[{max(t.size, 1)}]" for t in network.outputs)]
-
-
 def array_text(prefix: str, constant: Constant) -> str:
     """Return the definition of an array of constants."""
     values = [literal(int(v)) for v in constant.array.tolist()] or ["0"]
@@ -150,9 +146,3 @@ def array_text(prefix: str, constant: Constant) -> str:
     return (
         f"const {CType.of(constant.array.dtype).name} {prefix}_{constant.c_name}[{len(values)}] = {{\n    {inner}}};\n"
     )
-
-
-def _comment(text: str) -> str:
-    """Return text that cannot end a comment."""
-    plain = "".join(c if c.isprintable() and ord(c) < 128 else "?" for c in text)
-    return plain.replace("*/", "* /").replace("/*", "/ *").rstrip("\\")
