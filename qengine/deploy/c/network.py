@@ -19,6 +19,7 @@ from qengine.deploy.c.ranges import ends_of, word_ends
 from qengine.deploy.vectors.names import identifiers
 from qengine.errors import OptionError, UnsupportedError
 from qengine.model.graph import Node
+from qengine.model.ops.operator import NeedsRun
 from qengine.model.steps import Evaluated, Tensor
 from qengine.runtime.plan.plan import BoundStep, Plan
 from qengine.runtime.session import InferenceSession
@@ -54,13 +55,13 @@ def plan_of(session: InferenceSession, feeds: Mapping[str, Any]) -> Plan:
     """Return the plan of a run in fixed point on feeds of fixed shapes; see `network_of`."""
     if not session.in_fixed_point:
         raise OptionError("C computes codes of a run in fixed point: give a --qformat or --formats")
-    plan = session.plans.whole_plan(session.check_feeds(feeds), None)
-    if plan is None:
+    try:
+        return session.plan(session.check_feeds(feeds))
+    except NeedsRun as error:
         raise UnsupportedError(
-            "the data decides shapes or control flow of this model, and the shapes of C are fixed: "
-            "give the inputs that decide them with -i, or export the part without If, Loop and NonZero"
-        )
-    return plan
+            f"C needs one plan of fixed shapes, and {error}: give the inputs that decide shapes with -i, or export the "
+            "part of the model that needs no If, Loop, NonZero and no operator that runs by itself"
+        ) from None
 
 
 @dataclass

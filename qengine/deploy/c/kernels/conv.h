@@ -203,8 +203,8 @@ static NET_LEAF void net_linear_tile_$w$y$o(
     }
 }
 
-/// gather
-struct net_gather {
+/// window_shape
+struct net_window_shape {
     int32_t planes; /* channels one after the other, or 1 where a cell holds all channels of a pixel */
     int32_t plane; /* elements of the input from one plane to the next */
     int32_t cell; /* channels of a pixel that a column holds side by side */
@@ -247,9 +247,9 @@ static NET_LEAF void net_spread_$x(const $x_t *x, int32_t step, int32_t count, i
     }
 }
 
-/// gather_column(x) needs gather, spread(x), words
+/// window_column(x) needs window_shape, spread(x), words
 /* The elements under the kernel of the pixel (down, right) of the output, in the order of the weights. */
-static NET_LEAF void net_gather_column_$x(const struct net_gather *p, const $x_t *x, int32_t down, int32_t right, int16_t *column) {
+static NET_LEAF void net_window_column_$x(const struct net_window_shape *p, const $x_t *x, int32_t down, int32_t right, int16_t *column) {
     const int32_t top = down * p->stride_down - p->pad_top, left = right * p->stride_right - p->pad_left;
     int32_t plane, i, j, k;
     int16_t *to = column;
@@ -287,7 +287,7 @@ static NET_LEAF void net_gather_column_$x(const struct net_gather *p, const $x_t
 #endif
 }
 
-/// conv(x, w, y) needs gather_column(x), linear_tile(w, y)
+/// conv(x, w, y) needs window_column(x), linear_tile(w, y)
 struct net_conv {
     int32_t images;
     int32_t image_x; /* elements from one image to the next */
@@ -300,7 +300,7 @@ struct net_conv {
     int32_t row_y; /* elements from one row of the output to the next */
     int32_t band; /* pixels that are gathered at a time */
     int32_t by_rows; /* whether a band ends with its row, as rows do not follow each other */
-    struct net_gather gather;
+    struct net_window_shape gather;
     struct net_linear_out out;
 };
 
@@ -321,7 +321,7 @@ static NET_INLINE void net_conv_$x$w$y$o(
                 const int32_t count = left < p->band ? left : p->band;
                 $y_t *const at = to + down * p->row_y + right * p->out.pixel;
                 for (i = 0; i < count; i++) {
-                    net_gather_column_$x(&p->gather, from, down, right, columns + i * taps);
+                    net_window_column_$x(&p->gather, from, down, right, columns + i * taps);
                     right++;
                     if (right == p->width) {
                         right = 0;

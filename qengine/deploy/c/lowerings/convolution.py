@@ -125,7 +125,7 @@ def _gathered(context: Context, sums: FilterSums) -> Call:
 
 
 def gather_numbers(sums: FilterSums, **numbers: int) -> Parameters:
-    """Return the fields of `struct net_gather`, of those that describe the input and the window."""
+    """Return the fields of `struct net_window_shape`, of those that describe the input and the window."""
     cell, step, kernel = numbers["cell"], numbers["cell_step"], numbers["kernel_width"]
     is_row = kernel == 1 or (numbers["dilation_right"] == 1 and numbers["column"] == cell)
     is_joined = is_row and (cell == 1 or step == 1)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.deploy.c import index_maps
-from qengine.deploy.c.index_maps import FILL, COPY_AXES, Copied, Map
+from qengine.deploy.c.index_maps import COPY_AXES, FILL, Copied, Map
 from qengine.deploy.c.ir import Call, CTensor, Operation
 from qengine.deploy.c.lowering import Context, NotExportable, lowers
 from qengine.deploy.c.nests import AXES, Nest, broadcast_strides, in_memory
