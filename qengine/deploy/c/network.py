@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from qengine.deploy.c.ir import Call, CNetwork, Constant, CTensor, Operation, Place, View
 from qengine.deploy.c.layouts import Order, order_of
 from qengine.deploy.c.lowering import Context, NotExportable, lower
+from qengine.deploy.c.ranges import ends_of, word_ends
 from qengine.deploy.vectors.names import identifiers
 from qengine.errors import OptionError, UnsupportedError
 from qengine.model.graph import Node
@@ -86,7 +87,7 @@ class _Lowered:
             if _refusal(t):
                 self.reasons.append(f"input '{t.name}': {_refusal(t)}")
             orders[t.name] = tuple(range(t.ndim))
-            self._add(t, orders[t.name], "input")
+            self._add(t, orders[t.name], "input", word_ends(t))
         for group in _groups(self.plan.steps):
             for bound_step in group:
                 self._place(bound_step, orders)
@@ -97,25 +98,17 @@ class _Lowered:
         inputs = tuple(self.tensors[t.name] for t in self.plan.inputs)
         return CNetwork(inputs, outputs, tuple(self.operations))
 
-    def _add(self, t: Tensor, order: Order, place: Place) -> None:
-        fmt = t.format
-        dtype = t.dtype if fmt is None else fmt.dtype
-        if fmt is not None:
-            word = fmt.word()
-            ends = word.least, word.most
-        elif dtype.kind == "b":
-            ends = 0, 1
-        else:
-            info = np.iinfo(dtype if dtype.kind in "iu" else np.int64)
-            ends = int(info.min), int(info.max)
-        self.tensors[t.name] = CTensor(t.name, self.c_names[t.name], dtype, t.shape, order, fmt, place, ends)
+    def _add(self, t: Tensor, order: Order, place: Place, ends: tuple[int, int]) -> None:
+        dtype = t.dtype if t.format is None else t.format.dtype
+        self.tensors[t.name] = CTensor(t.name, self.c_names[t.name], dtype, t.shape, order, t.format, place, ends)
 
     def _place(self, bound_step: BoundStep, orders: dict[str, Order]) -> None:
         t = bound_step.output
         is_output = t.name in self.plan.outputs
         plain = tuple(range(t.ndim))
         orders[t.name] = plain if is_output else order_of(bound_step.step, t.shape, orders)
-        self._add(t, orders[t.name], "output" if is_output else "arena")
+        ends = ends_of(bound_step, {name: one.ends for name, one in self.tensors.items()})
+        self._add(t, orders[t.name], "output" if is_output else "arena", ends)
 
     def _lower(self, group: tuple[BoundStep, ...]) -> None:
         first = group[0]

@@ -12,7 +12,20 @@ from qengine.errors import OptionError
 from qengine.memory import parse_size
 
 MOST_CHECKS = 1000
-_HEADERS = frozenset("assert ctype errno float inttypes limits math stddef stdint stdio stdlib string time".split())
+_HEADERS = {
+    "assert",
+    "ctype",
+    "errno",
+    "float",
+    "limits",
+    "math",
+    "stddef",
+    "stdint",
+    "stdio",
+    "stdlib",
+    "string",
+    "time",
+}
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,30}")
 
 
@@ -82,4 +95,3 @@ def check_name(name: str) -> None:
         raise OptionError(f"name {name!r} is no identifier of C: give a letter, then up to 30 letters, digits and _")
     if is_reserved(name) or name.lower() in _HEADERS:
         raise OptionError(f"name '{name}' is a word of C or C++, or a file name that others have: give another one")
-

@@ -268,9 +268,7 @@ def differences_of(network: CNetwork, found: Arrays, expected: Arrays, sample: s
     sample
         What the inputs were.
     """
-    titles = {
-        t: f"{o.node.operator} {o.node.name or o.output.name}" for o in network.operations for t in o.outputs
-    }
+    titles = {t: f"{o.node.operator} {o.node.name or o.output.name}" for o in network.operations for t in o.outputs}
     differing = []
     for tensor in network.tensors:
         got = found[tensor.c_name]
@@ -387,10 +385,10 @@ def _main(parts: Sequence[Part]) -> str:
         calls += [
             f"    for (round = 0; round < {len(part.samples)}; round++) {{",
             f"        memory = filled({upper}_ARENA_BYTES, round);",
-            f"        if (memory == NULL || {' || '.join(reads) or '0'}) return fail(\"cannot begin\");",
+            f'        if (memory == NULL || {" || ".join(reads) or "0"}) return fail("cannot begin");',
             f"        if (round % 2 == 0) {name}_run_in(memory + GUARD, {', '.join(given)});",
             f"        else {name}_run({', '.join(given)});",
-            f"        if (!is_whole(memory, {upper}_ARENA_BYTES)) return fail(\"{name} writes beyond its arena\");",
+            f'        if (!is_whole(memory, {upper}_ARENA_BYTES)) return fail("{name} writes beyond its arena");',
             "        free(memory);",
             "    }",
         ]

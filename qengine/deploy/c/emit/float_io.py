@@ -30,7 +30,10 @@ _UP = {
 
 def declarations(network: CNetwork, name: str) -> str:
     """Return the declarations for net.h."""
-    lines = [f"#ifdef {name.upper()}_FLOAT_IO", "/* The code of a value, rounded as the runtime rounds; 0 for NaN, which has none. */"]
+    lines = [
+        f"#ifdef {name.upper()}_FLOAT_IO",
+        "/* The code of a value, rounded as the runtime rounds; 0 for NaN, which has none. */",
+    ]
     lines += [f"{_code_head(t, name)};" for t in network.inputs if isinstance(t.format, QFormat)]
     lines += ["/* The value of a code. */"]
     lines += [f"{_value_head(t, name)};" for t in network.outputs if t.format is not None]
@@ -57,7 +60,7 @@ def _value_head(tensor: CTensor, name: str) -> str:
     return f"float {name}_{tensor.c_name}_value({c_type(tensor)} code{place})"
 
 
-_MAGNITUDE = """/* |value| * 2^fraction_bits as a whole number and a rest in units of 2^-31; a whole number beyond all words is cut. */
+_MAGNITUDE = """/* |value| * 2^fraction_bits as a whole number and a rest in units of 2^-31. */
 static uint32_t net_whole_of(float value, int32_t fraction_bits, uint32_t *rest, int *is_negative, uint32_t *is_huge) {
     uint32_t bits, mantissa;
     int32_t exponent;
@@ -124,7 +127,8 @@ def _code(tensor: CTensor, fmt: QFormat, word: Word, name: str) -> str:
 
 def _fit(word: Word) -> str:
     if word.fitting == "saturate":
-        return f"    code = code < {word.lowest} ? {word.lowest} : code;\n    code = code > {word.most} ? {word.most} : code;"
+        low = f"    code = code < {word.lowest} ? {word.lowest} : code;\n"
+        return f"{low}    code = code > INT32_C({word.most}) ? INT32_C({word.most}) : code;"
     if word.fitting == "zero":
         return f"    code = code < {word.least} || code > INT32_C({word.most}) ? 0 : code;"
     mask, sign = (1 << word.bits) - 1, (1 << (word.bits - 1)) if word.signed else 0
@@ -145,7 +149,9 @@ def _value(tensor: CTensor, fmt: Format, name: str) -> str:
         end += length
         lines.append(f"    if (place < {end}) {{\n        return (float)code * {_power(one.fraction_bits)};\n    }}")
     lines.append(f"    return (float)code * {_power(fmt.formats[-1].fraction_bits)};")
-    return f"/* `index` counts elements in ONNX's order. */\n{_value_head(tensor, name)} {{\n" + "\n".join(lines) + "\n}\n"
+    return (
+        f"/* `index` counts elements in ONNX's order. */\n{_value_head(tensor, name)} {{\n" + "\n".join(lines) + "\n}\n"
+    )
 
 
 def _power(n: int) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from qengine.deploy.c.arena import Arena
 from qengine.deploy.c.emit.float_io import declarations
 from qengine.deploy.c.emit.formats import c_type, macros, order_text, shape_text, value_text
 from qengine.deploy.c.emit.parameters import parameter_of, parameters
-from qengine.deploy.c.emit.placement import Placement
 from qengine.deploy.c.emit.stamp import Stamp, comment, plain
 from qengine.deploy.c.emit.templates import filled
 from qengine.deploy.c.emit.tensors import axes_of
@@ -65,14 +65,15 @@ extern const struct net_tensor net_tensors[NET_TENSORS];
 """
 
 
-def header(network: CNetwork, placement: Placement, name: str, stamp: Stamp, alignment: int) -> str:
+def header(arena: Arena, name: str, stamp: Stamp) -> str:
     """Return the text of net.h."""
+    network = arena.network
     parts = {
         "name": name,
         "upper": name.upper(),
         "described": "".join(_described(t, role, name) for role, t in _border(network)),
-        "bytes": placement.bytes,
-        "alignment": alignment,
+        "bytes": arena.bytes,
+        "alignment": max([4, *(r.width for r in arena.regions)]),
         "parameters": ", ".join(parameters(network)),
         "tensors": len(network.tensors),
         "axes": axes_of(network),

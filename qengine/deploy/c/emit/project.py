@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from qengine.deploy.c.arena import Arena, plan_arena
 from qengine.deploy.c.emit.float_io import definitions
 from qengine.deploy.c.emit.header import header
-from qengine.deploy.c.emit.placement import Placement, stacked
 from qengine.deploy.c.emit.source import SourceWriter
 from qengine.deploy.c.emit.stamp import Stamp
 from qengine.deploy.c.emit.tensors import tensor_table
@@ -27,13 +27,18 @@ class Source:
     Attributes
     ----------
     files : text of each file by name.
-    placement : where tensors are in the arena.
+    arena : where tensors are in memory, and the network as it is written.
     constants : constant arrays.
     """
 
     files: dict[str, str]
-    placement: Placement
+    arena: Arena
     constants: tuple[Constant, ...]
+
+    @property
+    def network(self) -> CNetwork:
+        """The network as it is written."""
+        return self.arena.network
 
 
 def source_files(
@@ -54,15 +59,16 @@ def source_files(
     one_file
         Whether kernels, hook and weights are in the source.
     """
-    placement = stacked(network)
+    arena = plan_arena(network)
+    network = arena.network
     kernels = Kernels(name)
-    writer = SourceWriter(network, placement, name, kernels)
+    writer = SourceWriter(arena, name, kernels)
     text = writer.text()
     constants = tuple({id(c): c for one in network.operations for c in one.constants}.values())
     tail = "\n".join([tensor_table(network, name), definitions(network, rules or Rules(), name)])
     kernel_file = _kernels(kernels, name, stamp)
     hook, weight_file = trace_header(name, stamp), weights(constants, name, stamp)
-    files = {f"{name}.h": header(network, placement, name, stamp, writer.alignment)}
+    files = {f"{name}.h": header(arena, name, stamp)}
     if one_file:
         included = [_without_stamp(hook), _without_stamp(kernel_file), _without_stamp(weight_file)]
         files[f"{name}.c"] = "\n".join([_source_head(name, stamp, ()), *included, text, tail])
@@ -72,7 +78,7 @@ def source_files(
         files[f"{name}_weights.c"] = weight_file
         files[f"{name}_kernels.h"] = kernel_file
         files[f"{name}_trace.h"] = hook
-    return Source(files, placement, constants)
+    return Source(files, arena, constants)
 
 
 def _source_head(name: str, stamp: Stamp, included: Sequence[str]) -> str:

@@ -33,6 +33,6 @@ def weights(constants: Sequence[Constant], name: str, stamp: Stamp) -> str:
     parts = [f"/* {plain(c.comment)} */\n{array_text(name, c)}" for c in linked(constants)]
     title = f"{name}_weights.c: weights and tables, {sum(c.array.nbytes for c in linked(constants)):,} bytes."
     if not parts:
-        parts = ["/* The network has none here. */\n" f"typedef int {name}_no_weights;\n"]
+        parts = [f"/* The network has none here. */\ntypedef int {name}_no_weights;\n"]
     declared = externs(constants, name)
     return f"{stamp.c(title)}#include <stdint.h>\n\n{declared}\n" + "\n".join(parts)

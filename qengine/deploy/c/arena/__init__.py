@@ -1,0 +1,5 @@
+"""The arena of a network in C: one piece of memory in which tensors share bytes while they are not in use."""
+
+from qengine.deploy.c.arena.plan import Arena, ArenaOptions, Region, plan_arena
+
+__all__ = ["Arena", "ArenaOptions", "Region", "plan_arena"]
