@@ -136,7 +136,7 @@ class _Export:
         network = network_of(session, arrays, outputs)
         stamp = Stamp.of(session, self.command)
         source = source_files(
-            network, options.name, stamp, session.rules, one_file=options.one_file, most_bytes=options.most_bytes
+            network, options.name, stamp, session.rules, one_file=options.one_file, ram=options.most_bytes
         )
         self.notes += source.network.notes
         self.on_stage("computing known answers")

@@ -15,7 +15,7 @@ import qengine
 from qengine.deploy.c.emit.formats import layout_name, order_names
 from qengine.deploy.c.emit.parameters import parameter_of
 from qengine.deploy.c.emit.project import Source
-from qengine.deploy.c.ir import CNetwork, CTensor, Operation
+from qengine.deploy.c.ir import CTensor, Operation
 from qengine.deploy.c.options import COptions
 from qengine.deploy.c.sizes import Measured, flash_of, instructions_of
 from qengine.deploy.c.verify import Verification
@@ -241,4 +241,3 @@ def _shift(bound_step: BoundStep) -> int | list[int] | None:
     bits = np.asarray(sums.bits if sums.in_order else sums.product_bits) - bound_step.output.fraction_bits
     flat = bits.reshape(-1)
     return int(flat[0]) if flat.size == 1 or (flat == flat[0]).all() else [int(n) for n in flat]
-

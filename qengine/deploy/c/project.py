@@ -16,8 +16,8 @@ from qengine.errors import FeedError, OptionError
 from qengine.input_files import read_input
 
 if TYPE_CHECKING:
-    from qengine.deploy.c.verify import Verification
     from qengine.deploy.c.verifier import Verifier
+    from qengine.deploy.c.verify import Verification
 
 
 def is_project(folder: Path) -> bool:

@@ -4,46 +4,35 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from deploy.c.program import Batch, Printed, checksum, little, parsed
+from deploy.c.toolchains import TOOLCHAINS, Program, Toolchain
 from numpy.typing import NDArray
 
 import qengine
 from qengine.deploy.c.emit import source_files
+from qengine.deploy.c.ir import CNetwork
 from qengine.deploy.c.network import network_of, plan_of
-from qengine.deploy.c.verify import Part, compile_program, differences_of, run_program
 from qengine.runtime.plan.plan import quantize_input
 
 Array = NDArray[Any]
 Feeds = Mapping[str, Array]
+Case = tuple[qengine.InferenceSession, Sequence[Feeds]]
 
 needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
 
-STRICT = (
-    "-std=c99",
-    "-Wall",
-    "-Wextra",
-    "-Wconversion",
-    "-Wsign-conversion",
-    "-Wshadow",
-    "-pedantic",
-    "-Werror",
-)
+GCC = TOOLCHAINS["gcc -O1"]
 SANITIZED = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g")
 
 
 def differences(
-    cases: Sequence[tuple[qengine.InferenceSession, Sequence[Feeds]]],
-    folder: Path,
-    flags: Sequence[str] = ("-O1",),
-    *,
-    compiler: Sequence[str] = ("gcc",),
-    emulator: Sequence[str] = (),
-    byte_order: str = "=",
-    defines: Sequence[str] = (),
+    cases: Sequence[Case], folder: Path, flags: Sequence[str] = (), toolchain: Toolchain = GCC
 ) -> list[str]:
     """Return what differs between sessions and their networks in C: a line for each tensor; none where all are equal.
 
@@ -54,28 +43,96 @@ def differences(
     folder
         Folder for the files.
     flags
-        Flags of the compiler beside those that make every warning an error.
-    compiler, emulator
-        Words before the flags, and before the program.
-    byte_order
-        "<" or ">" of the machine that runs the program.
-    defines
-        Names of macros without the prefix of a network, such as SMALL.
+        Flags of the compiler beside those of the toolchain.
+    toolchain
+        Compiler and machine.
     """
-    parts = []
-    for number, (session, runs) in enumerate(cases):
-        name = f"net{number}"
-        source = source_files(network_of(session, runs[0]), name, rules=session.rules)
-        parts.append(Part(name, source.network, source.files, [_codes(session, feeds) for feeds in runs]))
-    program = compile_program(parts, folder, compiler, [*STRICT, *flags], defines)
-    found = []
-    all_runs = run_program(parts, program, emulator, byte_order)
-    for part, (session, runs), computed in zip(parts, cases, all_runs, strict=True):
-        for run, (feeds, tensors) in enumerate(zip(runs, computed, strict=True)):
-            expected = _expected(session, feeds)
-            wrong = differences_of(part.network, tensors, expected, f"run {run} of {part.name}")
-            found += [str(one) for one in wrong]
-    return found
+    return Comparison(cases, folder).differences(toolchain, flags)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Sessions and their networks in C as one program, for any number of toolchains.
+
+    Attributes
+    ----------
+    cases : sessions, and the feeds of their runs; all feeds of a session have the same shapes.
+    folder : folder for the files.
+    """
+
+    cases: Sequence[Case]
+    folder: Path
+
+    @cached_property
+    def networks(self) -> list[CNetwork]:
+        """The networks in C."""
+        return [network_of(session, runs[0]) for session, runs in self.cases]
+
+    @cached_property
+    def files(self) -> list[Path]:
+        """The C files, written."""
+        fed = [
+            [_fed(session, network, feeds) for feeds in runs]
+            for network, (session, runs) in zip(self.networks, self.cases, strict=True)
+        ]
+        texts = {"main.c": Batch(self.networks, fed).source()}
+        for number, network in enumerate(self.networks):
+            texts |= source_files(network, f"net{number}").files
+        for name, text in texts.items():
+            (self.folder / name).write_text(text)
+        return [self.folder / name for name in texts if name.endswith(".c")]
+
+    @cached_property
+    def expected(self) -> list[list[dict[str, Array]]]:
+        """The codes of every tensor of every run, by the session."""
+        return [[_expected(session, feeds) for feeds in runs] for session, runs in self.cases]
+
+    def built(self, toolchain: Toolchain, flags: Sequence[str] = (), is_traced: bool = True) -> Program:
+        """Return the compiled program; one that traces nothing prints ticks only."""
+        traced = [f"-DNET{number}_TRACE" for number in range(len(self.cases))] if is_traced else []
+        return toolchain.built(self.folder, self.files, [*traced, *flags])
+
+    def ticks(self, toolchain: Toolchain, flags: Sequence[str] = (), repeats: int = 1) -> list[list[int]]:
+        """Return the instructions, or the nanoseconds on a machine that counts none, of every run of every network."""
+        program = self.built(toolchain, [*flags, f"-DPORT_REPEATS={repeats}"], is_traced=False)
+        ticks = parsed(program.output()).ticks
+        return [[ticks[n, run] for run in range(len(runs))] for n, (_, runs) in enumerate(self.cases)]
+
+    def printed(self, toolchain: Toolchain, flags: Sequence[str] = ()) -> Printed:
+        """Return what the program prints."""
+        return parsed(self.built(toolchain, flags).output())
+
+    def differences(self, toolchain: Toolchain = GCC, flags: Sequence[str] = ()) -> list[str]:
+        """Return a line for each tensor that differs; see `differences`."""
+        wrong = self._wrong(self.printed(toolchain, flags))
+        if not wrong:
+            return []
+        codes = self.printed(toolchain, [*flags, "-DPORT_CODES"]).codes
+        return [self._line(*key, codes.get(key)) for key in wrong]
+
+    def _wrong(self, printed: Printed) -> list[tuple[int, int, int]]:
+        """Return the network, run and tensor of those whose CRC differs."""
+        found = []
+        for n, network in enumerate(self.networks):
+            for run, expected in enumerate(self.expected[n]):
+                for i, t in enumerate(network.tensors):
+                    if printed.checksums.get((n, run, i)) != checksum(t, expected[t.name]):
+                        found.append((n, run, i))
+        return found
+
+    def _line(self, n: int, run: int, i: int, codes: bytes | None) -> str:
+        t = self.networks[n].tensors[i]
+        title = f"network {n}, run {run}, {t.name}: "
+        if codes is None or len(codes) != t.bytes:
+            return title + "was not computed"
+        got = t.unplaced(np.frombuffer(codes, little(t)))
+        expected = self.expected[n][run][t.name].reshape(t.shape)
+        bad = np.flatnonzero((got != expected).reshape(-1))
+        if not bad.size:
+            return title + "differs from one run to the next"
+        at = int(bad[0])
+        index = list(map(int, np.unravel_index(at, got.shape)))
+        return f"{title}{bad.size} of {got.size} differ; {index} is {got.flat[at]}, expected {expected.flat[at]}"
 
 
 def _expected(session: qengine.InferenceSession, feeds: Feeds) -> dict[str, Array]:
@@ -85,6 +142,8 @@ def _expected(session: qengine.InferenceSession, feeds: Feeds) -> dict[str, Arra
     return {name: t.elements for name, t in plan.outputs.items() if t.value is not None} | traced
 
 
-def _codes(session: qengine.InferenceSession, feeds: Feeds) -> dict[str, Array]:
-    arrays, plan = session.check_feeds(feeds), plan_of(session, feeds)
-    return {t.name: np.asarray(quantize_input(t, arrays[t.name], plan.fixed, None)) for t in plan.inputs}
+def _fed(session: qengine.InferenceSession, network: CNetwork, feeds: Feeds) -> list[Array]:
+    plan = plan_of(session, feeds)
+    tensors = {t.name: t for t in plan.inputs}
+    arrays = session.check_feeds(feeds)
+    return [quantize_input(tensors[t.name], arrays[t.name], plan.fixed, None) for t in network.inputs]

@@ -11,6 +11,7 @@ from qengine.deploy.c.emit.templates import filled
 from qengine.deploy.c.emit.tensors import axes_of
 from qengine.deploy.c.ir import CNetwork, CTensor
 
+_LEAST_ALIGNMENT = 4
 _TEXT = """#ifndef NET_H
 #define NET_H
 
@@ -73,7 +74,7 @@ def header(arena: Arena, name: str, stamp: Stamp) -> str:
         "upper": name.upper(),
         "described": "".join(_described(t, role, name) for role, t in _border(network)),
         "bytes": arena.bytes,
-        "alignment": max([4, *(r.width for r in arena.regions)]),
+        "alignment": max([_LEAST_ALIGNMENT, *(r.width for r in arena.regions)]),
         "parameters": ", ".join(parameters(network)),
         "tensors": len(network.tensors),
         "axes": axes_of(network),

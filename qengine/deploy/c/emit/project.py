@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from qengine.deploy.c.arena import Arena, plan_arena
+from qengine.deploy.c.arena import Arena, ArenaOptions, plan_arena
 from qengine.deploy.c.emit.float_io import definitions
 from qengine.deploy.c.emit.header import header
 from qengine.deploy.c.emit.source import SourceWriter
@@ -42,7 +42,13 @@ class Source:
 
 
 def source_files(
-    network: CNetwork, name: str = "net", stamp: Stamp = NO_STAMP, rules: Rules | None = None, *, one_file: bool = False
+    network: CNetwork,
+    name: str = "net",
+    stamp: Stamp = NO_STAMP,
+    rules: Rules | None = None,
+    *,
+    one_file: bool = False,
+    ram: int | None = None,
 ) -> Source:
     """Return the files of a network.
 
@@ -58,12 +64,13 @@ def source_files(
         Rules of the session, by which floats become codes; None for those of a run without any.
     one_file
         Whether kernels, hook and weights are in the source.
+    ram
+        Bytes that the arena may have; None for no limit.
     """
-    arena = plan_arena(network)
+    arena = plan_arena(network, ArenaOptions(ram=ram))
     network = arena.network
     kernels = Kernels(name)
-    writer = SourceWriter(arena, name, kernels)
-    text = writer.text()
+    text = SourceWriter(arena, name, kernels).text()
     constants = tuple({id(c): c for one in network.operations for c in one.constants}.values())
     tail = "\n".join([tensor_table(network, name), definitions(network, rules or Rules(), name)])
     kernel_file = _kernels(kernels, name, stamp)

@@ -95,8 +95,7 @@ class SourceWriter:
     def _pointer(self, tensor: CTensor, is_read: bool) -> str:
         holder, before = self.arena.holder(tensor)
         if holder.place != "arena":
-            offset = before // tensor.dtype.itemsize
-            name = parameter_of(holder)
+            name, offset = parameter_of(holder), before // tensor.dtype.itemsize
             return f"{name} + {offset}" if offset else name
         return _at(self.arena.offsets[tensor], tensor.dtype, is_read)
 
