@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -12,7 +13,7 @@ from qengine.deploy.c import index_maps
 from qengine.deploy.c.index_maps import COPY_AXES, FILL, Copied, Map
 from qengine.deploy.c.ir import Call, CTensor, Operation
 from qengine.deploy.c.lowering import Context, NotExportable, lowers
-from qengine.deploy.c.nests import AXES, Nest, in_memory
+from qengine.deploy.c.nests import AXES, Nest, broadcast_strides, in_memory
 from qengine.kernels.reference.resize import pick
 from qengine.model.steps import Evaluated, Move, Picking, Resize, Tensor
 from qengine.model.steps.forms import Bounded, Reshaped
