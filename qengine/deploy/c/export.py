@@ -100,7 +100,8 @@ def export_c(
                 (temporary / name).write_text(text, encoding="utf-8", newline="\n")
             if wanted.trace:
                 manifest["notes"] += write_model(session, temporary)
-            text = completed(manifest, contents, verification, measured)
+            written = {path.name: path.read_bytes() for path in temporary.iterdir()}
+            text = completed(manifest, written, verification, measured)
             (temporary / f"{wanted.name}.json").write_text(text, encoding="utf-8", newline="\n")
     read = CProject.read(folder)
     return CProject(read.folder, read.manifest, verifier)

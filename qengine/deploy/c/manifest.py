@@ -110,7 +110,7 @@ def c_manifest(
 
 def completed(
     manifest: Mapping[str, Any],
-    contents: Mapping[str, str],
+    contents: Mapping[str, bytes],
     verification: Verification | None,
     measured: Measured | None,
 ) -> str:
@@ -121,11 +121,11 @@ def completed(
     manifest
         What `c_manifest` returned.
     contents
-        Text of the other files by name.
+        Content of the other files by name.
     verification, measured
         What a verification found and measured; None without one.
     """
-    checksums = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in sorted(contents.items())}
+    checksums = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(contents.items())}
     whole = {
         **manifest,
         "verified": None if verification is None else verification.as_json(),

@@ -1,4 +1,4 @@
-"""What a network takes: flash of weights and tables, products, instructions; code and stack where a compiler is there."""
+"""What a network takes: flash, products and instructions; with a compiler its code and stack too."""
 
 from __future__ import annotations
 

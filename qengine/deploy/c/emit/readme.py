@@ -14,8 +14,9 @@ from qengine.qformat import QFormat
 
 _TEXT = """# @name@
 
-A network in fixed point as C99, which is also C++17. It computes the codes of the qengine session that it was exported from,
-bit for bit, in every tensor, with any compiler and on any machine with 8-bit bytes and two's complement.
+A network in fixed point as C99, which is also C++17. It computes the codes of the qengine session that it was
+exported from, bit for bit, in every tensor, with any compiler and on any machine with 8-bit bytes and two's
+complement.
 
     @command@
 
@@ -34,10 +35,10 @@ bit for bit, in every tensor, with any compiler and on any machine with 8-bit by
     make CROSS=arm-none-eabi- CFLAGS="-mcpu=cortex-m4 -mthumb -O2"
     make SMALL=1                                     # one body of each kernel: slower, and less code
 
-or compile @sources@ with your own build; `CMakeLists.txt` has the library `@name@` and a test. Use `-O2` or `-O3`: without
-optimization nothing is inlined and every loop reads its numbers from memory. Only `memcpy` and `memset` of the C library are
-called. There is no malloc, no recursion and no float. With `-ffunction-sections -Wl,--gc-sections` a program that calls only
-`@name@_run_in` has no static arena.
+or compile @sources@ with your own build; `CMakeLists.txt` has the library `@name@` and a test. Use `-O2` or
+`-O3`: without optimization nothing is inlined and every loop reads its numbers from memory. Only `memcpy` and
+`memset` of the C library are called. There is no malloc, no recursion and no float. With `-ffunction-sections
+-Wl,--gc-sections` a program that calls only `@name@_run_in` has no static arena.
 
 ## Call
 
@@ -55,24 +56,24 @@ called. There is no malloc, no recursion and no float. With `-ffunction-sections
 `@name@_run` uses a static arena, so that only one call may run at a time. `@name@_run_in(arena, ...)` takes
 `@upper@_ARENA_BYTES` bytes of the caller at a multiple of `@upper@_ARENA_ALIGNMENT`. Inputs are not changed.
 
-A code is `overflow(round(value * 2^n))`, and a value is `code / 2^n`, with n = `@upper@_<NAME>_FRACTION_BITS`. Compiled with
-`-D@upper@_FLOAT_IO`, `@example@` converts a float exactly as the runtime does.
+A code is `overflow(round(value * 2^n))`, and a value is `code / 2^n`, with n = `@upper@_<NAME>_FRACTION_BITS`.
+Compiled with `-D@upper@_FLOAT_IO`, `@example@` converts a float exactly as the runtime does.
 
 ## Check
 
-`@name@_check.c` holds @known@, and a CRC-32 of each tensor that follows from it. Compile all files with `-D@upper@_TRACE` and
-call `@name@_check()`: it returns 0, or 1 + the number of the first operator that computes something else. Its `main` prints the
-name of that operator; leave it out with `-D@upper@_NO_MAIN`. `@name@_check --trace` prints every tensor for
-`qengine compare`, of the known answer or of raw files of codes, one for each input.
+`@name@_check.c` holds @known@, and a CRC-32 of each tensor that follows from it. Compile all files with
+`-D@upper@_TRACE` and call `@name@_check()`: it returns 0, or 1 + the number of the first operator that computes
+something else. Its `main` prints the name of that operator; leave it out with `-D@upper@_NO_MAIN`.
+`@name@_check --trace` prints every tensor for `qengine compare`, of the known answer or of raw files of codes,
+one for each input.
 
 ## Guarantees
 
-- Signed numbers never overflow, shifts are by less than the width, and no negative number is shifted. Each sum in 32 bits has
-  its proved bound beside it in `@name@.c`.
-- Loops have constant bounds, except where a kernel is shared (`-D@upper@_SMALL`): the time depends on the data only where an
-  operator clamps or divides.
-- Files are the same bytes for the same model, formats and options.
-@notes@"""
+- Signed numbers never overflow, shifts are by less than the width, and no negative number is shifted. Each sum
+  in 32 bits has its proved bound beside it in `@name@.c`.
+- Loops have constant bounds, except where a kernel is shared (`-D@upper@_SMALL`): the time depends on the data
+  only where an operator clamps or divides.
+- Files are the same bytes for the same model, formats and options. @notes@"""
 
 
 def readme(source: Source, name: str, stamp: Stamp, manifest: Mapping[str, Any], sources: Sequence[str]) -> str:
