@@ -64,17 +64,22 @@ def accumulator_mean(
 
 def float32_mean(total: Integers, counts: Counts, shift: int, word: Word, tally: Tally | None = None) -> Codes:
     """Return overflow(round(float32(total) * (float32(1) / float32(count)) * 2^-shift)), operations of float32."""
-    factor = np.float32(1) / np.asarray(counts).astype(np.float32)
-    real = total.astype(np.float32) * np.ldexp(factor, -shift)
-    if word.rounding == "half_up":
-        rounded = np.floor((real.astype(np.float64) + 0.5).astype(np.float32)).astype(np.float64)
-    else:
-        rounded = round_real(real.astype(np.float64), word.rounding)
-    whole = rounded.astype(np.int64)
+    whole = float32_quotients(total, counts, shift, word.rounding)
     codes = fit(whole, word)
     if tally is not None:
         count(tally, codes, (whole > word.most) | (whole < word.lowest), total != 0, whole)
     return codes
+
+
+def float32_quotients(total: Integers, counts: Counts, shift: int, rounding: str) -> NDArray[np.int64]:
+    """Return the quotients of `float32_mean`, rounded, before they overflow; they grow with the total."""
+    factor = np.float32(1) / np.asarray(counts).astype(np.float32)
+    real = total.astype(np.float32) * np.ldexp(factor, -shift)
+    if rounding == "half_up":
+        rounded = np.floor((real.astype(np.float64) + 0.5).astype(np.float32)).astype(np.float64)
+    else:
+        rounded = round_real(real.astype(np.float64), rounding)
+    return np.asarray(rounded, np.int64)
 
 
 def first_pass(

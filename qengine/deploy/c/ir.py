@@ -182,6 +182,24 @@ class View:
     offset: int = 0
 
 
+@dataclass(frozen=True)
+class Part:
+    """An input that an operation copies unchanged into its output.
+
+    Its producer can write it there itself; then the call that copies it is left out.
+
+    Attributes
+    ----------
+    tensor : the input, in the order of memory one run of elements of the output.
+    offset : elements of the output before it.
+    call : the call that copies it and does nothing else; no other call of the operation writes there.
+    """
+
+    tensor: CTensor
+    offset: int
+    call: Call
+
+
 @dataclass(frozen=True, eq=False)
 class Operation:
     """A step as C.
@@ -197,6 +215,7 @@ class Operation:
     overlap : for each of `reads`, the largest (address of the output - address of the input), in bytes, with which the
         output may be written onto the input while it is read from its start to its end; None where they must not share
         a byte. An operation that reads element i for the last time when it writes element i of as many bytes has 0.
+    parts : inputs that are copied unchanged into the one output, such as those of a Concat.
     macs : number of products that it sums.
     comments : lines for the source, such as the bound of a sum.
     """
@@ -208,6 +227,7 @@ class Operation:
     calls: tuple[Call, ...]
     view: View | None = None
     overlap: tuple[int | None, ...] = ()
+    parts: tuple[Part, ...] = ()
     macs: int = 0
     comments: tuple[str, ...] = ()
 

@@ -5,19 +5,21 @@ What C cannot compute is collected over all steps, so that a user sees every rea
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.deploy.c.ir import Call, CNetwork, Constant, CTensor, Operation, Place, View
+from qengine.deploy.c.ir import Call, CNetwork, Constant, CTensor, Operation, Part, Place, View
 from qengine.deploy.c.layouts import Order, order_of
 from qengine.deploy.c.lowering import Context, NotExportable, lower
+from qengine.deploy.c.ranges import ends_of, word_ends
 from qengine.deploy.vectors.names import identifiers
 from qengine.errors import OptionError, UnsupportedError
 from qengine.model.graph import Node
+from qengine.model.ops.operator import NeedsRun
 from qengine.model.steps import Evaluated, Tensor
 from qengine.runtime.plan.plan import BoundStep, Plan
 from qengine.runtime.session import InferenceSession
@@ -29,7 +31,7 @@ _RESERVED = ("arena", "memory", "scratch")
 """Names in the generated source that no tensor may have."""
 
 
-def network_of(session: InferenceSession, feeds: Mapping[str, Any]) -> CNetwork:
+def network_of(session: InferenceSession, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None) -> CNetwork:
     """Return the network in C for the shapes of some feeds.
 
     Parameters
@@ -38,6 +40,8 @@ def network_of(session: InferenceSession, feeds: Mapping[str, Any]) -> CNetwork:
         A session in fixed point.
     feeds
         An array for every input. Their shapes count, and the elements of those that decide shapes.
+    outputs
+        Tensors that are outputs in C; None for those of the model.
 
     Raises
     ------
@@ -46,20 +50,20 @@ def network_of(session: InferenceSession, feeds: Mapping[str, Any]) -> CNetwork:
     UnsupportedError
         If C cannot compute an operator, or the data decides how a run continues.
     """
-    return _Lowered(plan_of(session, feeds)).network()
+    return _Lowered(plan_of(session, feeds, outputs)).network()
 
 
-def plan_of(session: InferenceSession, feeds: Mapping[str, Any]) -> Plan:
+def plan_of(session: InferenceSession, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None) -> Plan:
     """Return the plan of a run in fixed point on feeds of fixed shapes; see `network_of`."""
     if not session.in_fixed_point:
         raise OptionError("C computes codes of a run in fixed point: give a --qformat or --formats")
-    plan = session.plans.whole_plan(session.check_feeds(feeds), None)
-    if plan is None:
+    try:
+        return session.plan(session.check_feeds(feeds), outputs)
+    except NeedsRun as error:
         raise UnsupportedError(
-            "the data decides shapes or control flow of this model, and the shapes of C are fixed: "
-            "give the inputs that decide them with -i, or export the part without If, Loop and NonZero"
-        )
-    return plan
+            f"C needs one plan of fixed shapes, and {error}: give the inputs that decide shapes with -i, or export the "
+            "part of the model that needs no If, Loop, NonZero and no operator that runs by itself"
+        ) from None
 
 
 @dataclass
@@ -86,7 +90,7 @@ class _Lowered:
             if _refusal(t):
                 self.reasons.append(f"input '{t.name}': {_refusal(t)}")
             orders[t.name] = tuple(range(t.ndim))
-            self._add(t, orders[t.name], "input")
+            self._add(t, orders[t.name], "input", word_ends(t))
         for group in _groups(self.plan.steps):
             for bound_step in group:
                 self._place(bound_step, orders)
@@ -97,25 +101,17 @@ class _Lowered:
         inputs = tuple(self.tensors[t.name] for t in self.plan.inputs)
         return CNetwork(inputs, outputs, tuple(self.operations))
 
-    def _add(self, t: Tensor, order: Order, place: Place) -> None:
-        fmt = t.format
-        dtype = t.dtype if fmt is None else fmt.dtype
-        if fmt is not None:
-            word = fmt.word()
-            ends = word.least, word.most
-        elif dtype.kind == "b":
-            ends = 0, 1
-        else:
-            info = np.iinfo(dtype if dtype.kind in "iu" else np.int64)
-            ends = int(info.min), int(info.max)
-        self.tensors[t.name] = CTensor(t.name, self.c_names[t.name], dtype, t.shape, order, fmt, place, ends)
+    def _add(self, t: Tensor, order: Order, place: Place, ends: tuple[int, int]) -> None:
+        dtype = t.dtype if t.format is None else t.format.dtype
+        self.tensors[t.name] = CTensor(t.name, self.c_names[t.name], dtype, t.shape, order, t.format, place, ends)
 
     def _place(self, bound_step: BoundStep, orders: dict[str, Order]) -> None:
         t = bound_step.output
         is_output = t.name in self.plan.outputs
         plain = tuple(range(t.ndim))
         orders[t.name] = plain if is_output else order_of(bound_step.step, t.shape, orders)
-        self._add(t, orders[t.name], "output" if is_output else "arena")
+        ends = ends_of(bound_step, {name: one.ends for name, one in self.tensors.items()})
+        self._add(t, orders[t.name], "output" if is_output else "arena", ends)
 
     def _lower(self, group: tuple[BoundStep, ...]) -> None:
         first = group[0]
@@ -162,7 +158,9 @@ def _copied(operation: Operation) -> Operation:
     """Return the operation that copies what was a view, as the caller's memory is apart."""
     assert isinstance(operation.view, View)
     call = copy(operation.view.tensor, operation.output, operation.view.offset)
-    return replace(operation, view=None, calls=(call,))
+    is_whole = operation.view.tensor.size == operation.output.size
+    parts = (Part(operation.view.tensor, 0, call),) if is_whole else ()
+    return replace(operation, view=None, calls=(call,), parts=parts)
 
 
 def _groups(steps: tuple[BoundStep, ...]) -> list[tuple[BoundStep, ...]]:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
-from qengine.deploy.c.emit.placement import Placement
+import numpy as np
+
+from qengine.deploy.c.arena import Arena
+from qengine.deploy.c.emit.parameters import parameter_of, parameters
+from qengine.deploy.c.emit.stamp import plain
 from qengine.deploy.c.ir import Argument, Call, CNetwork, Constant, CTensor, CType, Operation, Scratch
 from qengine.deploy.c.kernel_text import Kernels, blocks, initializer, literal
 
@@ -18,29 +23,22 @@ class SourceWriter:
 
     Parameters
     ----------
-    network, placement
-        Network and where its tensors are.
+    arena
+        The network, and where its tensors are.
     prefix
         Name of the network.
     kernels
         Kernels that the network needs so far; those of its calls are added.
     """
 
-    network: CNetwork
-    placement: Placement
+    arena: Arena
     prefix: str
     kernels: Kernels
-    _views: dict[CTensor, tuple[CTensor, int]] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        for one in self.network.operations:
-            if one.view is not None:
-                root, offset = self._root(one.view.tensor)
-                self._views[one.output] = root, offset + one.view.offset
-
-    def _root(self, tensor: CTensor) -> tuple[CTensor, int]:
-        """Return the tensor that holds the memory of another one, and the elements before it there."""
-        return self._views.get(tensor, (tensor, 0))
+    @property
+    def network(self) -> CNetwork:
+        """The network as the arena has it."""
+        return self.arena.network
 
     def text(self) -> str:
         """Return the functions, with the constants that the compiler should see."""
@@ -51,12 +49,12 @@ class SourceWriter:
         lines = []
         for constant in one.constants:
             if constant.is_visible:
-                lines.append(f"/* {_comment(constant.comment)} */")
+                lines.append(f"/* {plain(constant.comment)} */")
                 lines.append(f"static {array_text(self.prefix, constant)}")
         names = self._names(one)
         body = []
         for number, call in enumerate(one.calls):
-            function = self.kernels.add(call.kernel, call.types, one in self.placement.shares)
+            function = self.kernels.add(call.kernel, call.types, one in self.arena.shares)
             arguments = [self._argument(a, call, i, names) for i, a in enumerate(call.arguments)]
             if blocks()[call.kernel].struct:
                 constant_name = f"{self.prefix}_{one.output.c_name}_{call.kernel}{number or ''}_numbers"
@@ -64,8 +62,8 @@ class SourceWriter:
                 lines.append(f"    {initializer(call.kernel, call.numbers)};")
                 arguments.insert(0, f"&{constant_name}")
             body.append(f"    {function}({', '.join(arguments)});")
-        title = _comment(f"{index}: {one.node.operator} {one.node.name or one.output.name}")
-        notes = "".join(f"\n * {_comment(line)}" for line in one.comments)
+        title = plain(f"{index}: {one.node.operator} {one.node.name or one.output.name}")
+        notes = "".join(f"\n * {plain(line)}" for line in one.comments)
         lines.append(f"/* {title}{notes} */")
         lines.append(f"static void {self._step(one)}({', '.join(self._parameters(one, names))}) {{")
         return "\n".join([*lines, *body, "}\n"])
@@ -79,67 +77,65 @@ class SourceWriter:
         for letter, tensors in (("x", one.reads), ("y", one.outputs)):
             for i, t in enumerate(tensors):
                 found[t] = f"{letter}{i or ''}"
-        return found
+        return found | {a: f"scratch{i or ''}" for i, a in enumerate(_scratch_of(one))}
 
     def _parameters(self, one: Operation, names: Mapping[object, str]) -> list[str]:
         found = [f"const {CType.of(t.dtype).name} *{names[t]}" for t in one.reads]
         found += [f"{CType.of(t.dtype).name} *{names[t]}" for t in one.outputs]
-        if one.scratch:
-            found.append("uint8_t *scratch")
-        return found
+        return found + [f"{CType.of(a.dtype).name} *{names[a]}" for a in _scratch_of(one)]
 
     def _argument(self, a: Argument, call: Call, place: int, names: Mapping[object, str]) -> str:
         offset = f" + {call.offsets[place]}" if call.offsets and call.offsets[place] else ""
         if a is None:
             return "0"
-        if isinstance(a, CTensor):
+        if isinstance(a, CTensor | Scratch):
             return f"{names[a]}{offset}"
-        if isinstance(a, Constant):
-            return f"{self.prefix}_{a.c_name}{offset}"
-        assert isinstance(a, Scratch)
-        start = f"scratch + {a.offset}" if a.offset else "scratch"
-        return f"({CType.of(a.dtype).name} *)(void *)({start})"
+        return f"{self.prefix}_{a.c_name}{offset}"
 
     def _pointer(self, tensor: CTensor, is_read: bool) -> str:
-        root, offset = self._root(tensor)
-        const = "const " if is_read else ""
-        if root.place != "arena":
-            return f"{root.c_name} + {offset}" if offset else root.c_name
-        start = self.placement.offsets[root] + offset * tensor.dtype.itemsize
-        return f"({const}{CType.of(tensor.dtype).name} *)(void *)(memory + {start})"
+        holder, before = self.arena.holder(tensor)
+        if holder.place != "arena":
+            name, offset = parameter_of(holder), before // tensor.dtype.itemsize
+            return f"{name} + {offset}" if offset else name
+        return _at(self.arena.offsets[tensor], tensor.dtype, is_read)
 
     def _run_in(self) -> str:
         lines = [f"void {self.prefix}_run_in(void *arena, {', '.join(parameters(self.network))}) {{"]
-        if self.placement.bytes:
-            lines.append("    uint8_t *const memory = (uint8_t *)arena;")
-        else:
-            lines.append("    (void)arena;")
+        used = "uint8_t *const memory = (uint8_t *)arena;" if self.arena.bytes else "(void)arena;"
+        lines.append(f"    {used}")
         numbers = {t: i for i, t in enumerate(self.network.tensors)}
         traced = f"{self.prefix.upper()}_TRACED"
-        lines += [f"    {traced}({numbers[t]}, {t.c_name}, {t.size});" for t in self.network.inputs]
+        lines += [f"    {traced}({numbers[t]}, {parameter_of(t)}, {t.size});" for t in self.network.inputs]
         for one in self.network.operations:
             if one.calls:
                 given = [self._pointer(t, True) for t in one.reads] + [self._pointer(t, False) for t in one.outputs]
-                if one.scratch:
-                    given.append(f"memory + {self.placement.scratch[one]}")
+                given += [_at(self.arena.scratch[one, a], a.dtype, False) for a in _scratch_of(one)]
                 lines.append(f"    {self._step(one)}({', '.join(given)});")
             lines += [f"    {traced}({numbers[t]}, {self._pointer(t, True)}, {t.size});" for t in one.outputs]
         return "\n".join([*lines, "}\n"])
 
     def _run(self) -> str:
-        upper = self.prefix.upper()
-        given = ", ".join(t.c_name for t in (*self.network.inputs, *self.network.outputs))
+        given = ", ".join(parameter_of(t) for t in (*self.network.inputs, *self.network.outputs))
+        regions = self.arena.regions
+        memory = f"&{self.prefix}_memory" if regions else "0"
+        declared = "".join(
+            f"    {CType.of(r.dtype).name} elements{8 * r.width}[{-(-r.bytes // r.width)}];\n" for r in regions
+        )
+        arena = f"static struct {{\n{declared}}} {self.prefix}_memory;\n\n" if regions else ""
         return (
-            f"static int32_t {self.prefix}_arena[({upper}_ARENA_BYTES + 3) / 4 + 1];\n\n"
-            f"void {self.prefix}_run({', '.join(parameters(self.network))}) {{\n"
-            f"    {self.prefix}_run_in({self.prefix}_arena, {given});\n}}\n"
+            f"{arena}void {self.prefix}_run({', '.join(parameters(self.network))}) {{\n"
+            f"    {self.prefix}_run_in({memory}, {given});\n}}\n"
         )
 
 
-def parameters(network: CNetwork) -> list[str]:
-    """Return the parameters of `net_run`: inputs, then outputs."""
-    found = [f"const {CType.of(t.dtype).name} {t.c_name}[{max(t.size, 1)}]" for t in network.inputs]
-    return [*found, *(f"{CType.of(t.dtype).name} {t.c_name}[{max(t.size, 1)}]" for t in network.outputs)]
+def _scratch_of(one: Operation) -> list[Scratch]:
+    """Return the parts of the scratch of an operation, each once."""
+    return list(dict.fromkeys(a for call in one.calls for a in call.arguments if isinstance(a, Scratch)))
+
+
+def _at(start: int, dtype: np.dtype[Any], is_read: bool) -> str:
+    """Return the pointer to elements in the arena."""
+    return f"({'const ' if is_read else ''}{CType.of(dtype).name} *)(void *)(memory + {start})"
 
 
 def array_text(prefix: str, constant: Constant) -> str:
@@ -150,9 +146,3 @@ def array_text(prefix: str, constant: Constant) -> str:
     return (
         f"const {CType.of(constant.array.dtype).name} {prefix}_{constant.c_name}[{len(values)}] = {{\n    {inner}}};\n"
     )
-
-
-def _comment(text: str) -> str:
-    """Return text that cannot end a comment."""
-    plain = "".join(c if c.isprintable() and ord(c) < 128 else "?" for c in text)
-    return plain.replace("*/", "* /").replace("/*", "/ *").rstrip("\\")

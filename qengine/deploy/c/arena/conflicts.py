@@ -1,0 +1,78 @@
+"""The step from blocks to the problem of their offsets: the differences of two offsets that are forbidden."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from qengine.deploy.c.arena.blocks import Block, Memory, Piece, Sharing
+from qengine.deploy.c.arena.problem import Interval, Problem, union
+
+_Pair = tuple[int, int]
+
+
+def problem_of(memory: Memory, chosen: Sequence[int], alignment: int) -> Problem:
+    """Return the problem of some blocks of a memory, by their indices.
+
+    Parameters
+    ----------
+    memory
+        The blocks.
+    chosen
+        The blocks that share a region.
+    alignment
+        Number that offsets of blocks of as many bytes or more are a multiple of.
+    """
+    by_pair: dict[_Pair, list[Sharing]] = {}
+    for one in memory.sharings:
+        by_pair.setdefault((one.output, one.source), []).append(one)
+    forbidden = {}
+    for i, a in enumerate(chosen):
+        for j, b in enumerate(chosen[i + 1 :], i + 1):
+            intervals = union(_intervals(memory.blocks, (a, b), by_pair))
+            if intervals:
+                forbidden[i, j] = intervals
+    blocks = [memory.blocks[i] for i in chosen]
+    return Problem(
+        tuple(b.size for b in blocks),
+        tuple(_alignment(b, alignment) for b in blocks),
+        tuple((b.first, b.last) for b in blocks),
+        forbidden,
+    )
+
+
+def _alignment(block: Block, alignment: int) -> int:
+    return max(block.width, alignment if block.size >= alignment else 1)
+
+
+def _intervals(blocks: Sequence[Block], pair: _Pair, sharings: Mapping[_Pair, list[Sharing]]) -> Iterator[Interval]:
+    a, b = (blocks[i] for i in pair)
+    if a.last < b.first or b.last < a.first:
+        return
+    forward, backward = sharings.get(pair, ()), sharings.get((pair[1], pair[0]), ())
+    for p in a.pieces:
+        for q in b.pieces:
+            if p.last < q.first or q.last < p.first:
+                continue
+            low, high = q.start - p.end, q.end - p.start
+            if (most := _most(forward, p, q)) is not None:
+                yield max(low, most), high
+            elif (most := _most(backward, q, p)) is not None:
+                yield low, min(high, -most)
+            else:
+                yield low, high
+
+
+def _most(sharings: Sequence[Sharing], output: Piece, source: Piece) -> int | None:
+    """Return the largest difference of the blocks with which an output may be written onto a source; None for none."""
+    time = output.first
+    if source.last != time:
+        return None
+    found = []
+    for one in sharings:
+        is_read = one.source_at < source.end and source.start < one.source_at + one.source_size
+        if one.time != time or not is_read:
+            continue
+        if one.most is None:
+            return None
+        found.append(one.most + one.source_at - one.output_at)
+    return min(found, default=None)
