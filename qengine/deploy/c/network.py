@@ -5,7 +5,7 @@ What C cannot compute is collected over all steps, so that a user sees every rea
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -31,7 +31,7 @@ _RESERVED = ("arena", "memory", "scratch")
 """Names in the generated source that no tensor may have."""
 
 
-def network_of(session: InferenceSession, feeds: Mapping[str, Any]) -> CNetwork:
+def network_of(session: InferenceSession, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None) -> CNetwork:
     """Return the network in C for the shapes of some feeds.
 
     Parameters
@@ -40,6 +40,8 @@ def network_of(session: InferenceSession, feeds: Mapping[str, Any]) -> CNetwork:
         A session in fixed point.
     feeds
         An array for every input. Their shapes count, and the elements of those that decide shapes.
+    outputs
+        Tensors that are outputs in C; None for those of the model.
 
     Raises
     ------
@@ -48,15 +50,15 @@ def network_of(session: InferenceSession, feeds: Mapping[str, Any]) -> CNetwork:
     UnsupportedError
         If C cannot compute an operator, or the data decides how a run continues.
     """
-    return _Lowered(plan_of(session, feeds)).network()
+    return _Lowered(plan_of(session, feeds, outputs)).network()
 
 
-def plan_of(session: InferenceSession, feeds: Mapping[str, Any]) -> Plan:
+def plan_of(session: InferenceSession, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None) -> Plan:
     """Return the plan of a run in fixed point on feeds of fixed shapes; see `network_of`."""
     if not session.in_fixed_point:
         raise OptionError("C computes codes of a run in fixed point: give a --qformat or --formats")
     try:
-        return session.plan(session.check_feeds(feeds))
+        return session.plan(session.check_feeds(feeds), outputs)
     except NeedsRun as error:
         raise UnsupportedError(
             f"C needs one plan of fixed shapes, and {error}: give the inputs that decide shapes with -i, or export the "
