@@ -171,9 +171,7 @@ def _subject(
     if is_c_folder(reference):
         return _subject_of_c(reference, data, compared, fixed, kernels)
     if compared.model_of_pack is not None:
-        raise OptionError(
-            f"--model is for a pack or a network in C, and {reference} is none: give the model in its place"
-        )
+        raise OptionError(f"--model is for a pack or a network in C, and {reference} is none: leave it out")
     session = open_session(zoo.path_of(reference), fixed.session_options(kernels))
     if not session.in_fixed_point:
         raise OptionError("a dump is compared with codes of fixed point: give a --qformat or --formats")
@@ -189,9 +187,7 @@ def _subject_of_c(
 ) -> Subject:
     if compared.model_of_pack is None:
         if fixed != options.FixedPointOptions():
-            raise OptionError(
-                "a network in C has formats and rules of its own: leave them out, or give --model MODEL too"
-            )
+            raise OptionError("a network in C has its own formats: leave them out, or give --model MODEL too")
         found = subject_of_c(reference)
     else:
         settings = fixed.session_options(kernels)

@@ -41,8 +41,8 @@ def compare(
     Parameters
     ----------
     model
-        A session in fixed point; a model as `InferenceSession` takes it, with `options`; the folder of a pack, or that of
-        a network in C with its model.
+        A session in fixed point; a model as `InferenceSession` takes it, with `options`; the folder of a pack, or that
+        of a network in C with its model.
     dump
         A path, see `read_dump`; arrays by name; or another session of the model, which runs on the feeds.
     feeds

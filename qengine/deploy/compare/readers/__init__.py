@@ -33,8 +33,8 @@ def read_dump(path: str | os.PathLike[str]) -> Dump:
     ----------
     path
         A file: .npz or .npy; raw binary (.bin, .raw, .y); words in hex (.hex, .mem); .csv; a log or a trace as text;
-        .json; the trace of a network in C. Or a folder of such files, each named after its tensor; folders in it that have no files next to them are
-        one sample each.
+        .json; the trace of a network in C. Or a folder of such files, each named after its tensor; folders in it that
+        have no files next to them are one sample each.
 
     Raises
     ------
