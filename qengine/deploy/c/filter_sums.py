@@ -1,9 +1,9 @@
 """The sums of filters as C computes them fast: in 32 bits, in any order, with constant weights and biases.
 
-A sum b + w[0] * x[0] + w[1] * x[1] + ... stays within 32 bits, whatever the order of its terms, if |b| plus the larger
-of the sum of all positive and of all negative terms does. The terms have limits by the codes that the input can hold.
-Where this proof fails, or where a register of a device is to be seen in the bits, `filter_sums` returns None, and the
-general kernel of `lowerings.linear` computes the step.
+The sum b + w[0] * x[0] + w[1] * x[1] + ... stays within 32 bits, whatever the order of its terms, if |b| plus the
+larger of the sum of all positive and of all negative terms does. The terms have limits by the codes that the input
+can hold. Where this proof fails, or where the register of a device shows in the bits, `filter_sums` returns None, and
+the general kernel of `lowerings.linear` computes the step.
 
 Columns of inputs have 16 bits with a sign. Codes without a sign above 32,767 get 32,768 taken off, which the bias gives
 back: w * x = w * (x - 32768) + 32768 * w.
@@ -71,7 +71,7 @@ class FilterSums:
 
     def constants(
         self, context: Context, weights: Array, comment: str, order: Array | None = None
-    ) -> tuple[Constant, ...]:
+    ) -> tuple[Constant | None, ...]:
         """Return the weights, the bias and, or None, the shifts.
 
         Parameters
@@ -81,7 +81,7 @@ class FilterSums:
         weights
             The weights in the order in which the kernel reads them.
         comment
-            That order.
+            Name of that order.
         order
             Filters in the order of the kernel; None for that of the model.
         """
@@ -92,7 +92,7 @@ class FilterSums:
             context.constant("shifts", self.shifts[picked].astype(np.int8), "bits that the sums drop", is_visible=True)
             if self.has_shifts
             else None,
-        )  # type: ignore[return-value]
+        )
 
 
 def filter_sums(context: Context, *, takes_zero: bool = True) -> FilterSums | None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.deploy.c.ir import Call, CNetwork, Constant, CTensor, Operation, Place, View
+from qengine.deploy.c.ir import Call, CNetwork, Constant, CTensor, Operation, Part, Place, View
 from qengine.deploy.c.layouts import Order, order_of
 from qengine.deploy.c.lowering import Context, NotExportable, lower
 from qengine.deploy.c.ranges import ends_of, word_ends
@@ -158,7 +158,9 @@ def _copied(operation: Operation) -> Operation:
     """Return the operation that copies what was a view, as the caller's memory is apart."""
     assert isinstance(operation.view, View)
     call = copy(operation.view.tensor, operation.output, operation.view.offset)
-    return replace(operation, view=None, calls=(call,))
+    is_whole = operation.view.tensor.size == operation.output.size
+    parts = (Part(operation.view.tensor, 0, call),) if is_whole else ()
+    return replace(operation, view=None, calls=(call,), parts=parts)
 
 
 def _groups(steps: tuple[BoundStep, ...]) -> list[tuple[BoundStep, ...]]:

@@ -5,6 +5,8 @@
 #define NET_DSP
 #elif (defined(__arm__) && !defined(__ARM_NEON) && !defined(__ARM_FEATURE_MVE)) || defined(__riscv) || defined(__AVR__)
 #define NET_NO_VECTORS /* loops are unrolled by hand where the compiler has no vectors for them */
+#else
+#define NET_VECTORS
 #endif
 
 /// words needs dsp
@@ -15,56 +17,107 @@ static NET_LEAF int32_t net_word(const void *at) {
     memcpy(&word, at, sizeof word);
     return word;
 }
+static NET_LEAF void net_put_word(void *at, int32_t word) {
+    memcpy(at, &word, sizeof word);
+}
 /* The bytes 0 and 2, or 1 and 3, of a word as two signed numbers of 16 bits. */
 static NET_LEAF int32_t net_even_bytes(int32_t word) {
     return __sxtb16(word);
 }
 static NET_LEAF int32_t net_odd_bytes(int32_t word) {
-    return __sxtb16((int32_t)__ror((uint32_t)word, 8));
+    return __sxtb16((int32_t)((uint32_t)word >> 8));
 }
 #endif
 
-/// dots_2x2(w) needs words
+/// fours_2x2 needs words
+#ifdef NET_DSP
+/* Four taps of two filters at two pixels; columns hold the elements 0, 2, 1, 3 of each four. */
+static NET_LEAF void net_fours_2x2(const void *w, const void *v, const int16_t *c, const int16_t *d, int32_t *s) {
+    const int32_t w4 = net_word(w), v4 = net_word(v);
+    const int32_t w02 = net_even_bytes(w4), w13 = net_odd_bytes(w4);
+    const int32_t v02 = net_even_bytes(v4), v13 = net_odd_bytes(v4);
+    const int32_t c02 = net_word(c), c13 = net_word(c + 2), d02 = net_word(d), d13 = net_word(d + 2);
+    s[0] = __smlad(w02, c02, s[0]);
+    s[1] = __smlad(w02, d02, s[1]);
+    s[2] = __smlad(v02, c02, s[2]);
+    s[3] = __smlad(v02, d02, s[3]);
+    s[0] = __smlad(w13, c13, s[0]);
+    s[1] = __smlad(w13, d13, s[1]);
+    s[2] = __smlad(v13, c13, s[2]);
+    s[3] = __smlad(v13, d13, s[3]);
+}
+#endif
+
+/// dots_2x4(w) needs dsp
+#ifdef NET_VECTORS
+#define NET_FILTERS 16
+
+/* sums[i + NET_FILTERS * j] = sum over k of w[i * next_w + k] * columns[j * next + k]: two filters at four pixels, for
+ * machines with many vectors. */
+static NET_LEAF void net_dots_2x4_$w(
+    const $w_t *NET_RESTRICT w, int32_t next_w, const int16_t *NET_RESTRICT columns, int32_t next, int32_t taps,
+    int32_t *NET_RESTRICT sums) {
+    const $w_t *const v = w + next_w;
+    const int16_t *const c1 = columns + next, *const c2 = c1 + next, *const c3 = c2 + next;
+    int32_t a0 = 0, a1 = 0, a2 = 0, a3 = 0, b0 = 0, b1 = 0, b2 = 0, b3 = 0, k;
+    for (k = 0; k < taps; k++) {
+        a0 += (int32_t)w[k] * columns[k];
+        a1 += (int32_t)w[k] * c1[k];
+        a2 += (int32_t)w[k] * c2[k];
+        a3 += (int32_t)w[k] * c3[k];
+        b0 += (int32_t)v[k] * columns[k];
+        b1 += (int32_t)v[k] * c1[k];
+        b2 += (int32_t)v[k] * c2[k];
+        b3 += (int32_t)v[k] * c3[k];
+    }
+    sums[0] = a0;
+    sums[1] = b0;
+    sums[NET_FILTERS] = a1;
+    sums[NET_FILTERS + 1] = b1;
+    sums[2 * NET_FILTERS] = a2;
+    sums[2 * NET_FILTERS + 1] = b2;
+    sums[3 * NET_FILTERS] = a3;
+    sums[3 * NET_FILTERS + 1] = b3;
+}
+#endif
+
+/// dots_2x2(w) needs fours_2x2
 /* sums[2 * i + j] += sum over k of w[i * taps + k] * columns[j * taps + k]: two filters at two pixels. Each element that is
  * read serves two products, and the loop is one that compilers turn into vector code. */
 static NET_LEAF void net_dots_2x2_$w(
     const $w_t *NET_RESTRICT w, int32_t next_w, const int16_t *NET_RESTRICT columns, int32_t next, int32_t taps, int32_t *sums) {
     const $w_t *const v = w + next_w;
     const int16_t *const d = columns + next;
-    int32_t a = sums[0], b = sums[1], e = sums[2], f = sums[3], k = 0;
+    int32_t s[4], k = 0;
+    s[0] = sums[0];
+    s[1] = sums[1];
+    s[2] = sums[2];
+    s[3] = sums[3];
 #ifdef NET_DSP
     if (sizeof($w_t) == 1) { /* columns hold the elements 0, 2, 1, 3 of each four */
+        for (; k + 8 <= taps; k += 8) {
+            net_fours_2x2(w + k, v + k, columns + k, d + k, s);
+            net_fours_2x2(w + k + 4, v + k + 4, columns + k + 4, d + k + 4, s);
+        }
         for (; k + 4 <= taps; k += 4) {
-            const int32_t w4 = net_word(w + k), v4 = net_word(v + k);
-            const int32_t w02 = net_even_bytes(w4), w13 = net_odd_bytes(w4);
-            const int32_t v02 = net_even_bytes(v4), v13 = net_odd_bytes(v4);
-            const int32_t c02 = net_word(columns + k), c13 = net_word(columns + k + 2);
-            const int32_t d02 = net_word(d + k), d13 = net_word(d + k + 2);
-            a = __smlad(w02, c02, a);
-            b = __smlad(w02, d02, b);
-            e = __smlad(v02, c02, e);
-            f = __smlad(v02, d02, f);
-            a = __smlad(w13, c13, a);
-            b = __smlad(w13, d13, b);
-            e = __smlad(v13, c13, e);
-            f = __smlad(v13, d13, f);
+            net_fours_2x2(w + k, v + k, columns + k, d + k, s);
         }
     } else {
         for (; k + 2 <= taps; k += 2) {
             const int32_t w2 = net_word(w + k), v2 = net_word(v + k);
             const int32_t c2 = net_word(columns + k), d2 = net_word(d + k);
-            a = __smlad(w2, c2, a);
-            b = __smlad(w2, d2, b);
-            e = __smlad(v2, c2, e);
-            f = __smlad(v2, d2, f);
+            s[0] = __smlad(w2, c2, s[0]);
+            s[1] = __smlad(w2, d2, s[1]);
+            s[2] = __smlad(v2, c2, s[2]);
+            s[3] = __smlad(v2, d2, s[3]);
         }
     }
 #elif defined(NET_NO_VECTORS)
-#define NET_PRODUCTS(i)                    \
-    a += (int32_t)w[i] * columns[i];       \
-    b += (int32_t)w[i] * d[i];             \
-    e += (int32_t)v[i] * columns[i];       \
-    f += (int32_t)v[i] * d[i];
+#define NET_PRODUCTS(i)                  \
+    s[0] += (int32_t)w[i] * columns[i];  \
+    s[1] += (int32_t)w[i] * d[i];        \
+    s[2] += (int32_t)v[i] * columns[i];  \
+    s[3] += (int32_t)v[i] * d[i];
     for (; k + 4 <= taps; k += 4) {
         NET_PRODUCTS(k)
         NET_PRODUCTS(k + 1)
@@ -74,15 +127,15 @@ static NET_LEAF void net_dots_2x2_$w(
 #undef NET_PRODUCTS
 #endif
     for (; k < taps; k++) {
-        a += (int32_t)w[k] * columns[k];
-        b += (int32_t)w[k] * d[k];
-        e += (int32_t)v[k] * columns[k];
-        f += (int32_t)v[k] * d[k];
+        s[0] += (int32_t)w[k] * columns[k];
+        s[1] += (int32_t)w[k] * d[k];
+        s[2] += (int32_t)v[k] * columns[k];
+        s[3] += (int32_t)v[k] * d[k];
     }
-    sums[0] = a;
-    sums[1] = b;
-    sums[2] = e;
-    sums[3] = f;
+    sums[0] = s[0];
+    sums[1] = s[1];
+    sums[2] = s[2];
+    sums[3] = s[3];
 }
 
 /// dots_4x1(w) needs words
@@ -152,14 +205,54 @@ static NET_LEAF int32_t net_linear_code(int32_t sum, const int8_t *shifts, int32
     return net_requantize_by_i32(sum, shifts[filter], &p->epilogue);
 }
 
-/// linear_tile(w, y) needs linear_code, dots_2x2(w), dots_4x1(w)
+/// some_filters(w, y) needs linear_code, dots_2x4(w)
+#ifdef NET_VECTORS
+/* Up to NET_FILTERS filters at four pixels: first all sums, and then their codes, in vectors of filters. */
+static NET_LEAF void net_some_filters_$w$y$o(
+    const struct net_linear_out *p, int32_t count, int32_t next, const int16_t *columns, const $w_t *w, const int32_t *bias,
+    const int8_t *shifts, $y_t *$restrict y) {
+    int32_t sums[4 * NET_FILTERS];
+    int32_t filter, pixel;
+    for (filter = 0; filter + 1 < count; filter += 2) {
+        net_dots_2x4_$w(w + filter * p->taps, p->taps, columns, next, p->taps, sums + filter);
+    }
+    if (count % 2 != 0) {
+        net_dots_2x4_$w(w + (count - 1) * p->taps, 0, columns, next, p->taps, sums + count - 1);
+    }
+    for (pixel = 0; pixel < 4; pixel++) {
+        for (filter = 0; filter < count; filter++) {
+            const int32_t sum = sums[pixel * NET_FILTERS + filter] + bias[filter];
+            y[pixel * p->pixel + filter * p->channel] = ($y_t)net_linear_code(sum, shifts, filter, p);
+        }
+    }
+}
+#endif
+
+/// linear_tile(w, y) needs linear_code, some_filters(w, y), dots_2x2(w), dots_4x1(w)
 /* All filters at some pixels, whose inputs are gathered in columns: two filters at two pixels at a time, and four filters
  * at the last pixel of an odd number. A filter that is left over stands for two or four. */
 static NET_LEAF void net_linear_tile_$w$y$o(
     const struct net_linear_out *p, int32_t pixels, int32_t next, const int16_t *columns, const $w_t *w, const int32_t *bias,
     const int8_t *shifts, $y_t *y) {
-    int32_t pixel, filter, i;
-    for (pixel = 0; pixel + 1 < pixels; pixel += 2) {
+    int32_t pixel = 0, filter, i;
+#ifdef NET_VECTORS
+    for (; pixel + 3 < pixels; pixel += 4) {
+        const int16_t *const c = columns + pixel * next;
+        $y_t *const to = y + pixel * p->pixel;
+        const int32_t rest = p->filters % NET_FILTERS;
+        for (filter = 0; filter + NET_FILTERS <= p->filters; filter += NET_FILTERS) {
+            net_some_filters_$w$y$o(
+                p, NET_FILTERS, next, c, w + filter * p->taps, bias + filter, p->has_shifts ? shifts + filter : shifts,
+                to + filter * p->channel);
+        }
+        if (rest != 0) {
+            net_some_filters_$w$y$o(
+                p, rest, next, c, w + filter * p->taps, bias + filter, p->has_shifts ? shifts + filter : shifts,
+                to + filter * p->channel);
+        }
+    }
+#endif
+    for (; pixel + 1 < pixels; pixel += 2) {
         const int16_t *const c = columns + pixel * next;
         $y_t *const y0 = y + pixel * p->pixel, *const y1 = y0 + p->pixel;
         for (filter = 0; filter + 1 < p->filters; filter += 2) {
@@ -226,12 +319,20 @@ struct net_window_shape {
     int32_t fours; /* order of elements for instructions of pairs: 0 as they are, 1 changed in each run, 2 in the column */
 };
 
-/// spread(x) needs dsp
+/// spread(x) needs words
 /* count elements of the input, less zero, as 16 bits. */
 static NET_LEAF void net_spread_$x(const $x_t *x, int32_t step, int32_t count, int32_t zero, int32_t fours, int16_t *column) {
     int32_t i = 0;
 #ifdef NET_DSP
-    if (fours == 1) {
+    if (fours == 1 && sizeof($x_t) == 1 && step == 1 && zero == 0) {
+        for (; i + 4 <= count; i += 4) {
+            const int32_t word = net_word(x + i);
+            const int32_t next = (int32_t)((uint32_t)word >> 8);
+            const int32_t is_signed = ($x_t)-1 < 0;
+            net_put_word(column + i, is_signed ? __sxtb16(word) : (int32_t)((uint32_t)word & 0xFF00FFU));
+            net_put_word(column + i + 2, is_signed ? __sxtb16(next) : (int32_t)((uint32_t)next & 0xFF00FFU));
+        }
+    } else if (fours == 1) {
         for (; i + 4 <= count; i += 4) {
             column[i] = (int16_t)(x[i * step] - zero);
             column[i + 1] = (int16_t)(x[(i + 2) * step] - zero);
@@ -247,7 +348,7 @@ static NET_LEAF void net_spread_$x(const $x_t *x, int32_t step, int32_t count, i
     }
 }
 
-/// window_column(x) needs window_shape, spread(x), words
+/// window_column(x) needs window_shape, spread(x)
 /* The elements under the kernel of the pixel (down, right) of the output, in the order of the weights. */
 static NET_LEAF void net_window_column_$x(const struct net_window_shape *p, const $x_t *x, int32_t down, int32_t right, int16_t *column) {
     const int32_t top = down * p->stride_down - p->pad_top, left = right * p->stride_right - p->pad_left;

@@ -2,12 +2,13 @@
 
 Which kernel computes a step depends on its form and on where its input has its channels:
 
-- a filter for each channel: `depthwise_channels` where the channels of a pixel lie side by side, else `depthwise_rows`;
-- all others: `conv`, which gathers the inputs of two pixels or more in columns of 16 bits. A column holds the channels of
-  a pixel together where they lie side by side; else channel after channel, as the first input of a network mostly is.
+- a filter for each channel: `depthwise_channels` where the channels of a pixel lie side by side, else
+  `depthwise_rows`;
+- all others: `conv`, which gathers the inputs of two pixels or more in columns of 16 bits. A column holds the channels
+  of a pixel together where they lie side by side; else channel after channel, as those of a network's first input.
 
-The more pixels are gathered at a time, the fewer times all weights are read, and the more memory the columns take: two
-pixels while the weights fit in a first cache, and more above.
+The more pixels are gathered at a time, the fewer times all weights are read, and the more memory the columns take: four
+serve machines with vectors, eight large weights, and two are enough where four are a large part of the tensors.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from qengine.deploy.c.ir import Call, CTensor, Operation, Parameters, Scratch
 from qengine.deploy.c.lowering import Context, lowers
 from qengine.model.steps import Linear
 from qengine.model.steps.forms import Convolution
+
+_SECOND_CACHE = 1 << 18  # bytes of weights above which reading them costs more than memory for columns
+_PART = 8  # columns take at most this part of the tensors, or there are two
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ def _gathered(context: Context, sums: FilterSums) -> Call:
         weights = weights.swapaxes(1, 2)
     taps = inputs * prod(kernel)
     pixels = to.height * to.width
-    band = min(band_of(sums.weights.nbytes // form.group), pixels)
+    band = band_of(sums, x_tensor.bytes + y.bytes, pixels)
     numbers = {
         "images": step.shape[0],
         "image_x": x.image,
@@ -138,9 +142,14 @@ def gather_numbers(sums: FilterSums, **numbers: int) -> Parameters:
     }
 
 
-def band_of(weight_bytes: int) -> int:
-    """Return how many pixels are gathered at a time."""
-    return 2 if weight_bytes <= 1 << 15 else 4 if weight_bytes <= 1 << 18 else 8
+def band_of(sums: FilterSums, tensors: int, pixels: int) -> int:
+    """Return how many pixels are gathered at a time, for tensors of some bytes."""
+    column = 2 * sums.weights.shape[1]
+    weights = sums.weights.nbytes
+    wanted = 8 if weights > _SECOND_CACHE else 4
+    if column * wanted * _PART > max(tensors, weights):
+        wanted = 2
+    return min(wanted, pixels)
 
 
 def _window(form: Convolution, kernel: tuple[int, ...]) -> dict[str, int]:

@@ -1,7 +1,7 @@
-"""Gemm and MatMul with constant weights, in sums of 32 bits: a convolution of one tap with the rows of the input as pixels.
+"""Gemm and MatMul with constant weights, in sums of 32 bits: convolutions of one tap, with rows of the input as pixels.
 
-Rows may lie along any axes but the one that is summed over, in any order in memory. Those that follow each other evenly
-are one line of pixels; up to three lines within each other are images, rows and columns of the kernel `conv`.
+Rows may lie along any axes but the one that is summed over, in any order in memory. Those that follow each other
+evenly are one line of pixels; up to three lines within each other are images, rows and columns of the kernel `conv`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from math import prod
 import numpy as np
 
 from qengine.deploy.c.filter_sums import FilterSums, filter_sums
-from qengine.deploy.c.ir import Call, CTensor, Operation, Scratch
+from qengine.deploy.c.ir import Call, CTensor, Operation, Parameters, Scratch
 from qengine.deploy.c.lowering import Context, lowers
 from qengine.deploy.c.lowerings.convolution import band_of, gather_numbers
 from qengine.model.steps import Linear
@@ -35,6 +35,7 @@ def _applies(context: Context) -> bool:
 
 def _lines(x: CTensor, y: CTensor, step: Linear) -> list[Line] | None:
     """Return the lines of pixels, the outermost first; None where the axes of the output are not those of the input."""
+    assert isinstance(step.product, MatrixProduct)
     own = list(zip(x.shape, x.strides, strict=True))
     if step.product.transposed_x:
         own.reverse()
@@ -73,8 +74,8 @@ def _call(context: Context, sums: FilterSums) -> Call:
     next_tap = x.strides[0] if step.product.transposed_x else x.strides[-1]
     next_filter = y.strides[-1] if step.w.ndim > 1 else 1
     pixels = rows[0] * columns[0]
-    band = min(band_of(sums.weights.nbytes), pixels)
-    numbers = {
+    band = band_of(sums, x.bytes + y.bytes, pixels)
+    numbers: Parameters = {
         "images": images[0],
         "image_x": images[1],
         "image_y": images[2],
