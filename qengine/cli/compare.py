@@ -15,8 +15,9 @@ from qengine.cli.output.compare import as_json, as_tables, dumps_as_json, dumps_
 from qengine.cli.output.console import status
 from qengine.cli.session import open_session
 from qengine.data import zoo
+from qengine.deploy.c_folder import is_c_folder
 from qengine.deploy.compare import Comparison, compare_dump, read_dump
-from qengine.deploy.compare.c_subject import is_c_folder, subject_of_c
+from qengine.deploy.compare.c_subject import subject_of_c
 from qengine.deploy.compare.dump import Dump
 from qengine.deploy.compare.from_inputs import subject_of_inputs
 from qengine.deploy.compare.learn import learn

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from qengine.deploy.compare.c_subject import is_c_folder, subject_of_c
+from qengine.deploy.c_folder import is_c_folder
+from qengine.deploy.compare.c_subject import subject_of_c
 from qengine.deploy.compare.comparison import compare_dump
 from qengine.deploy.compare.dump import Dump, DumpedTensor
 from qengine.deploy.compare.from_inputs import subject_of_inputs

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import Any
 
-from qengine.deploy.c.project import CProject, is_project
 from qengine.deploy.compare.subject import Subject
 from qengine.deploy.vectors.manifest import formats_digest, model_digest
 from qengine.deploy.vectors.model_file import read_session
 from qengine.errors import FeedError
 from qengine.runtime.session import InferenceSession
-
-
-def is_c_folder(path: Any) -> bool:
-    """Whether a path is that of a folder with a network in C."""
-    return isinstance(path, str | os.PathLike) and Path(path).is_dir() and is_project(Path(path))
 
 
 def subject_of_c(folder: str | os.PathLike[str], session: InferenceSession | None = None) -> Subject:
@@ -34,6 +26,8 @@ def subject_of_c(folder: str | os.PathLike[str], session: InferenceSession | Non
     FeedError
         If the folder holds no model, or the session has another model or other formats.
     """
+    from qengine.deploy.c.project import CProject  # slow to import, and seldom needed
+
     project = CProject.read(folder)
     if session is None and "model.onnx" not in project.files:
         raise FeedError(f"{folder} has no model: export it with --trace, or give the model with --model MODEL")

@@ -1,8 +1,8 @@
 """Traces of networks in C that `qengine export c` wrote: lines that say all about their tensor.
 
-A line is ``number,shape,order,type,bytes,name``, such as ``3,1x8x4x4,0-2-3-1,i8,0a0bff...,/conv1/Conv``. The order names
-the axes in memory, the outermost first, and the bytes of an element begin with the lowest. Lines follow a line that names
-the version; a device that runs several times prints it again, and each run is a sample.
+A line is ``number,shape,order,type,bytes,name``, such as ``3,1x8x4x4,0-2-3-1,i8,0a0bff...,/conv1/Conv``. The order
+names the axes in memory, the outermost first, and the bytes of an element begin with the lowest. Lines follow a line
+that names the version; a device that runs several times prints it again, and each run is a sample.
 """
 
 from __future__ import annotations
@@ -61,11 +61,8 @@ def _tensor(line: str, place: str) -> DumpedTensor:
     except (ValueError, KeyError):
         raise DumpError(f"{place}: '{line[:60]}' is no tensor, such as 3,1x8,0-1,i8,0a0b0c0d0e0f0001,name") from None
     if sorted(order) != list(range(len(shape))) or flat.size != math.prod(shape):
-        raise DumpError(
-            f"{place}: {flat.size:,} elements do not fit the shape {list(shape)} and the order {list(order)}"
-        )
+        raise DumpError(f"{place}: {flat.size:,} elements do not fit the shape {lengths} and the order {axes}")
     moved = flat.astype(flat.dtype.newbyteorder("=")).reshape([shape[axis] for axis in order])
     array = np.ascontiguousarray(moved.transpose(np.argsort(order)) if order else moved)
-
     tensor = DumpedTensor.of_array(name, f"{place}, '{name}'", array, number)
     return DumpedTensor(name, tensor.source, tensor.readings, number, array.size, shape)
