@@ -80,7 +80,9 @@ def yolo(size: int = 96, width: int = 8) -> onnx.ModelProto:
         pools.append(b.node("MaxPool", pools[-1], kernel_shape=[5, 5], pads=[2] * 4, strides=[1, 1]))
     coarse = silu(b.node("Concat", *pools, axis=1), 16 * width, 8 * width, 1)
     scales = b.constant(np.float32([1, 1, 2, 2]))
-    up = b.node("Resize", coarse, "", scales, mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor")
+    up = b.node(
+        "Resize", coarse, "", scales, mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"
+    )
     fine = silu(b.node("Concat", up, fine, axis=1), 12 * width, 4 * width, 3)
     heads = [b.conv(silu(y, n, n, 3), n, 18, 1) for y, n in ((fine, 4 * width), (coarse, 8 * width))]
     flat = [b.node("Reshape", y, b.constant(np.array([1, 18, -1]))) for y in heads]

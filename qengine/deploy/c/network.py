@@ -5,14 +5,14 @@ What C cannot compute is collected over all steps, so that a user sees every rea
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.deploy.c.ir import Call, CNetwork, Constant, CTensor, Operation, Place, View
+from qengine.deploy.c.ir import Call, CNetwork, Constant, CTensor, Operation, Part, Place, View
 from qengine.deploy.c.layouts import Order, order_of
 from qengine.deploy.c.lowering import Context, NotExportable, lower
 from qengine.deploy.c.ranges import ends_of, word_ends
@@ -31,7 +31,7 @@ _RESERVED = ("arena", "memory", "scratch")
 """Names in the generated source that no tensor may have."""
 
 
-def network_of(session: InferenceSession, feeds: Mapping[str, Any]) -> CNetwork:
+def network_of(session: InferenceSession, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None) -> CNetwork:
     """Return the network in C for the shapes of some feeds.
 
     Parameters
@@ -40,6 +40,8 @@ def network_of(session: InferenceSession, feeds: Mapping[str, Any]) -> CNetwork:
         A session in fixed point.
     feeds
         An array for every input. Their shapes count, and the elements of those that decide shapes.
+    outputs
+        Tensors that are outputs in C; None for those of the model.
 
     Raises
     ------
@@ -48,15 +50,15 @@ def network_of(session: InferenceSession, feeds: Mapping[str, Any]) -> CNetwork:
     UnsupportedError
         If C cannot compute an operator, or the data decides how a run continues.
     """
-    return _Lowered(plan_of(session, feeds)).network()
+    return _Lowered(plan_of(session, feeds, outputs)).network()
 
 
-def plan_of(session: InferenceSession, feeds: Mapping[str, Any]) -> Plan:
+def plan_of(session: InferenceSession, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None) -> Plan:
     """Return the plan of a run in fixed point on feeds of fixed shapes; see `network_of`."""
     if not session.in_fixed_point:
         raise OptionError("C computes codes of a run in fixed point: give a --qformat or --formats")
     try:
-        return session.plan(session.check_feeds(feeds))
+        return session.plan(session.check_feeds(feeds), outputs)
     except NeedsRun as error:
         raise UnsupportedError(
             f"C needs one plan of fixed shapes, and {error}: give the inputs that decide shapes with -i, or export the "
@@ -156,7 +158,9 @@ def _copied(operation: Operation) -> Operation:
     """Return the operation that copies what was a view, as the caller's memory is apart."""
     assert isinstance(operation.view, View)
     call = copy(operation.view.tensor, operation.output, operation.view.offset)
-    return replace(operation, view=None, calls=(call,))
+    is_whole = operation.view.tensor.size == operation.output.size
+    parts = (Part(operation.view.tensor, 0, call),) if is_whole else ()
+    return replace(operation, view=None, calls=(call,), parts=parts)
 
 
 def _groups(steps: tuple[BoundStep, ...]) -> list[tuple[BoundStep, ...]]:

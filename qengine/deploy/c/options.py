@@ -12,7 +12,20 @@ from qengine.errors import OptionError
 from qengine.memory import parse_size
 
 MOST_CHECKS = 1000
-_HEADERS = frozenset("assert ctype errno float inttypes limits math stddef stdint stdio stdlib string time".split())
+_HEADERS = {
+    "assert",
+    "ctype",
+    "errno",
+    "float",
+    "limits",
+    "math",
+    "stddef",
+    "stdint",
+    "stdio",
+    "stdlib",
+    "string",
+    "time",
+}
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,30}")
 
 

@@ -139,7 +139,11 @@ class Batch:
             f"void {name}_trace(int32_t id, const void *data, uint32_t bytes) {{",
             f"    program_tensor(id, data, bytes, {name}_sizes[id]);",
             "}",
+            f"#if {upper}_ARENA_ALIGNMENT > 4",
+            f"static int64_t {name}_memory[({upper}_ARENA_BYTES + 7) / 8];",
+            "#else",
             f"static int32_t {name}_memory[({upper}_ARENA_BYTES + 3) / 4 + ({upper}_ARENA_BYTES == 0)];",
+            "#endif",
         ]
         for i, t in enumerate(network.outputs):
             lines.append(f"static {_c_type(t)} {name}_output{i}[{max(t.size, 1)}];")

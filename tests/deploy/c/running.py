@@ -16,7 +16,8 @@ from deploy.c.toolchains import TOOLCHAINS, Program, Toolchain
 from numpy.typing import NDArray
 
 import qengine
-from qengine.deploy.c.emit import source_files
+from qengine.deploy.c.arena import Arena
+from qengine.deploy.c.emit import Source, source_files
 from qengine.deploy.c.ir import CNetwork
 from qengine.deploy.c.network import network_of, plan_of
 from qengine.runtime.plan.plan import quantize_input
@@ -32,7 +33,12 @@ SANITIZED = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g")
 
 
 def differences(
-    cases: Sequence[Case], folder: Path, flags: Sequence[str] = (), toolchain: Toolchain = GCC
+    cases: Sequence[Case],
+    folder: Path,
+    flags: Sequence[str] = (),
+    *,
+    toolchain: Toolchain = GCC,
+    defines: Sequence[str] = (),
 ) -> list[str]:
     """Return what differs between sessions and their networks in C: a line for each tensor; none where all are equal.
 
@@ -46,8 +52,15 @@ def differences(
         Flags of the compiler beside those of the toolchain.
     toolchain
         Compiler and machine.
+    defines
+        Names of macros without the prefix of a network, such as SMALL.
     """
-    return Comparison(cases, folder).differences(toolchain, flags)
+    return Comparison(cases, folder).differences(toolchain, [*flags, *defined(len(cases), *defines)])
+
+
+def defined(networks: int, *names: str) -> list[str]:
+    """Return the flags that define macros for each of some networks."""
+    return [f"-DNET{number}_{name}" for number in range(networks) for name in names]
 
 
 @dataclass(frozen=True)
@@ -64,9 +77,20 @@ class Comparison:
     folder: Path
 
     @cached_property
+    def sources(self) -> list[Source]:
+        """The text of the networks in C, one in two as one file."""
+        found = (network_of(session, runs[0]) for session, runs in self.cases)
+        return [source_files(network, f"net{i}", one_file=i % 2 == 1) for i, network in enumerate(found)]
+
+    @cached_property
+    def arenas(self) -> list[Arena]:
+        """Where the tensors of the networks are."""
+        return [source.arena for source in self.sources]
+
+    @cached_property
     def networks(self) -> list[CNetwork]:
-        """The networks in C."""
-        return [network_of(session, runs[0]) for session, runs in self.cases]
+        """The networks as they are written."""
+        return [arena.network for arena in self.arenas]
 
     @cached_property
     def files(self) -> list[Path]:
@@ -76,8 +100,8 @@ class Comparison:
             for network, (session, runs) in zip(self.networks, self.cases, strict=True)
         ]
         texts = {"main.c": Batch(self.networks, fed).source()}
-        for number, network in enumerate(self.networks):
-            texts |= source_files(network, f"net{number}").files
+        for source in self.sources:
+            texts |= source.files
         for name, text in texts.items():
             (self.folder / name).write_text(text)
         return [self.folder / name for name in texts if name.endswith(".c")]
@@ -89,8 +113,8 @@ class Comparison:
 
     def built(self, toolchain: Toolchain, flags: Sequence[str] = (), is_traced: bool = True) -> Program:
         """Return the compiled program; one that traces nothing prints ticks only."""
-        traced = [f"-DNET{number}_TRACE" for number in range(len(self.cases))] if is_traced else []
-        return toolchain.built(self.folder, self.files, [*traced, *flags])
+        names = [*toolchain.defines, *(["TRACE"] if is_traced else [])]
+        return toolchain.built(self.folder, self.files, [*defined(len(self.cases), *names), *flags])
 
     def ticks(self, toolchain: Toolchain, flags: Sequence[str] = (), repeats: int = 1) -> list[list[int]]:
         """Return the instructions, or the nanoseconds on a machine that counts none, of every run of every network."""

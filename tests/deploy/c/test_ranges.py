@@ -3,9 +3,8 @@
 from itertools import product
 
 import numpy as np
-import onnx
 import pytest
-from onnx import helper, numpy_helper
+from deploy.c.one_operator import node, session_of
 from oracle import Fmt, Net, Options
 from random_graphs import OPERATORS, random_case
 from random_graphs.rules import random_rules
@@ -66,25 +65,11 @@ def test_codes_of_random_graphs_stay_inside(start):
     assert not wrong, "\n".join(wrong[:5])
 
 
-def network(nodes, shape, weights=(), **options):
-    value = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, shape)
-    kind = onnx.TensorProto.INT64 if nodes[-1].op_type == "ArgMax" else onnx.TensorProto.FLOAT
-    out = helper.make_tensor_value_info("y", kind, None)
-    stored = [numpy_helper.from_array(np.asarray(a), name) for name, a in weights]
-    graph = helper.make_graph(nodes, "g", [value], [out], stored)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
-    return qengine.InferenceSession(model.SerializeToString(), isa="reference", **options)
-
-
 def ends_of_y(nodes, shape=(1, 2, 4, 4), weights=(), **options):
-    session = network(nodes, shape, weights, **options)
+    session = session_of(nodes, shape, weights, **options)
     feeds = {"x": np.zeros(shape, np.float32)}
     assert not outside(session, feeds)
     return ends_in(plan_of(session, feeds))["y"]
-
-
-def node(op, *inputs, **attributes):
-    return helper.make_node(op, [*inputs], ["y"], **attributes)
 
 
 SQUARE = np.full((1, 2, 1, 1), 0.25, np.float32)
@@ -126,8 +111,8 @@ def test_ends_of_one_operator(one, weights, options, expected):
 
 
 def test_ends_narrow_the_next_operator():
-    relu = helper.make_node("Sigmoid", ["x"], ["r"])
-    conv = helper.make_node("Conv", ["r", "w"], ["y"])
+    relu = node("Sigmoid", "x", to="r")
+    conv = node("Conv", "r", "w")
     assert ends_of_y([relu, conv], weights=[("w", SQUARE)], qformat="Q4.3", weight_qformat="Q0.7") == (0, 4)
 
 

@@ -43,6 +43,7 @@ class Toolchain:
     flash, ram : bytes of constants and code, and of data with the stack; None where they do not matter.
     links : flags after the files.
     environment : variables of the run.
+    defines : macros of the networks, without their prefix.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Toolchain:
     ram: int | None = None
     links: tuple[str, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
+    defines: tuple[str, ...] = ()
 
     @property
     def missing(self) -> str:
@@ -208,7 +210,7 @@ TOOLCHAINS: dict[str, Toolchain] = {
         *(Toolchain(f"gcc {level}", _GCC, ("gcc", level, *C99)) for level in ("-O0", "-O1", "-O2", "-O3", "-Os")),
         Toolchain("gcc -O3 native", _GCC, ("gcc", "-O3", "-march=native", *C99)),
         Toolchain("gcc sanitizers", _GCC, ("gcc", "-O1", *SANITIZERS, *C99), environment=_STRICT),
-        Toolchain("gcc NET_SMALL", _GCC, ("gcc", "-Os", "-DNET_SMALL", *C99)),
+        Toolchain("gcc NET_SMALL", _GCC, ("gcc", "-Os", *C99), defines=("SMALL",)),
         Toolchain("gcc -std=c11 unsigned char", _GCC, ("gcc", "-O2", "-std=c11", "-funsigned-char", *WARNINGS)),
         Toolchain("g++", ("g++", "libc6-dev"), ("g++", "-O2", "-std=c++17", *WARNINGS)),
         Toolchain("gcc -m32", (*_GCC, "lib32gcc-12-dev", "libc6-dev-i386"), ("gcc", "-O2", "-m32", *C99)),

@@ -55,17 +55,14 @@ def aliased(network: CNetwork, apart: Collection[Part] = ()) -> Aliased:
 
 def _placed(one: Operation, within: dict[CTensor, tuple[CTensor, int]], apart: Collection[Part]) -> Iterator[Part]:
     """Yield the parts of an operation that can be written in place, and enter them."""
-    taken: list[tuple[int, int]] = []
     for part in one.parts:
         start = part.offset * one.output.dtype.itemsize
-        end = start + part.tensor.bytes
         root, offset = root_of(within, part.tensor)
         is_whole = root.place == "arena" and offset == 0 and root.bytes == part.tensor.bytes
-        is_free = root is not root_of(within, one.output)[0] and all(end <= a or b <= start for a, b in taken)
+        is_free = root is not root_of(within, one.output)[0]
         if part in apart or not is_whole or not is_free or root.dtype.itemsize != one.output.dtype.itemsize:
             continue
         within[root] = one.output, start
-        taken.append((start, end))
         yield part
 
 

@@ -13,8 +13,8 @@ from qengine.deploy.c.arena.order import reordered
 from qengine.deploy.c.arena.regions import arranged
 from qengine.deploy.c.ir import CNetwork, Part
 
-_TRIED = 12
-"""Joined tensors, the largest ones, that are tried as copies."""
+_TRIED = 24
+"""Sets of parts that are tried as copies."""
 
 
 def choose(network: CNetwork, alignment: int) -> Aliased:
@@ -27,13 +27,20 @@ def choose(network: CNetwork, alignment: int) -> Aliased:
         if (less := _size(tried, alignment)) < size:
             network, best, size = moved, tried, less
     apart: frozenset[Part] = frozenset()
-    joins = [frozenset(one.parts) & frozenset(best.joined) for one in network.operations if one.parts]
-    joins.sort(key=lambda parts: -sum(p.tensor.bytes for p in parts))
-    for parts in joins[:_TRIED]:
+    for parts in _candidates(network, best):
         tried = aliased(network, apart | parts)
-        if parts and (less := _size(tried, alignment)) < size:
+        if (less := _size(tried, alignment)) < size:
             best, size, apart = tried, less, apart | parts
     return best
+
+
+def _candidates(network: CNetwork, best: Aliased) -> list[frozenset[Part]]:
+    """Return sets of parts that are tried as copies: each alone, then all of an operation, the largest ones."""
+    placed = set(best.joined)
+    joins = [[p for p in one.parts if p in placed] for one in network.operations]
+    joins.sort(key=lambda parts: -sum(p.tensor.bytes for p in parts))
+    found = [frozenset(some) for parts in joins for some in (*([p] for p in parts), parts) if some]
+    return list(dict.fromkeys(found))[:_TRIED]
 
 
 def _size(one: Aliased, alignment: int) -> int:

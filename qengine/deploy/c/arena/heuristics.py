@@ -8,10 +8,12 @@ from random import Random
 from qengine.deploy.c.arena.exact import Outcome, search
 from qengine.deploy.c.arena.problem import Problem
 
+_FIRST = 300_000
+"""Steps of the exact search before the search for better orders, which proves most small arrangements."""
 _CLIMB = 1_000_000
 """Intervals that the search for better orders looks at: about half a second."""
 _EXACT = 3_000_000
-"""Steps of the exact search: about a second."""
+"""Steps of the exact search after it: about half a second."""
 
 
 def orders(problem: Problem) -> Iterator[tuple[int, ...]]:
@@ -67,5 +69,9 @@ def climbed(problem: Problem, bound: int, work: int = _CLIMB) -> tuple[int, ...]
 
 
 def best_offsets(problem: Problem, bound: int) -> Outcome:
-    """Return the smallest arrangement that is found, by better orders and then by the exact search."""
-    return search(problem, climbed(problem, bound), bound, _EXACT)
+    """Return the smallest arrangement that is found, by the exact search and, where it gives up, by better orders."""
+    first = search(problem, greedy(problem, bound).offsets, bound, _FIRST)
+    if first.is_least:
+        return first
+    offsets = min(first.offsets, climbed(problem, bound), key=problem.size)
+    return search(problem, offsets, bound, _EXACT)

@@ -38,7 +38,7 @@ class Region:
     Attributes
     ----------
     width : bytes of the elements of the array that holds it: 2, 4 or 8; elements of one byte may be in any.
-    start : bytes of the arena before it, a multiple of the width.
+    start : bytes of the arena before it, as in a struct of one array for each region.
     bytes : number of its bytes.
     """
 
@@ -143,20 +143,19 @@ def plan_arena(network: CNetwork, options: ArenaOptions | None = None) -> Arena:
     chosen = choose(network, options.alignment)
     memory = memory_of(chosen.network, chosen.within)
     found = arranged(memory, options.alignment, best_offsets)
-    arena = _arena(chosen, memory, found, options.alignment)
+    arena = _arena(chosen, memory, found)
     if options.ram is not None:
         moment = "" if arena.peak is None else f"{arena.peak.node.operator} '{arena.peak.output.name}'"
         check_limit(arena.bytes, options.ram, arena.bound, moment, arena.at_peak)
     return arena
 
 
-def _arena(chosen: Aliased, memory: Memory, found: Arrangement, alignment: int) -> Arena:
+def _arena(chosen: Aliased, memory: Memory, found: Arrangement) -> Arena:
     network, within = chosen.network, chosen.within
     regions, start = [], 0
-    step = max(alignment, *(width for width, _ in found.sizes), 1)
     for width, size in found.sizes:
         regions.append(Region(width, start, size))
-        start += -(-size // step) * step
+        start += -(-size // width) * width
     starts = {r.width: r.start for r in regions}
     at = [starts[found.region[i]] + offset for i, offset in enumerate(found.offsets)]
     most, time = peak(memory)

@@ -60,7 +60,7 @@ def _value_head(tensor: CTensor, name: str) -> str:
     return f"float {name}_{tensor.c_name}_value({c_type(tensor)} code{place})"
 
 
-_MAGNITUDE = """/* |value| * 2^fraction_bits as a whole number and a rest in units of 2^-31; a whole number beyond all words is cut. */
+_MAGNITUDE = """/* |value| * 2^fraction_bits as a whole number and a rest in units of 2^-31. */
 static uint32_t net_whole_of(float value, int32_t fraction_bits, uint32_t *rest, int *is_negative, uint32_t *is_huge) {
     uint32_t bits, mantissa;
     int32_t exponent;
@@ -127,7 +127,8 @@ def _code(tensor: CTensor, fmt: QFormat, word: Word, name: str) -> str:
 
 def _fit(word: Word) -> str:
     if word.fitting == "saturate":
-        return f"    code = code < {word.lowest} ? {word.lowest} : code;\n    code = code > {word.most} ? {word.most} : code;"
+        low = f"    code = code < {word.lowest} ? {word.lowest} : code;\n"
+        return f"{low}    code = code > INT32_C({word.most}) ? INT32_C({word.most}) : code;"
     if word.fitting == "zero":
         return f"    code = code < {word.least} || code > INT32_C({word.most}) ? 0 : code;"
     mask, sign = (1 << word.bits) - 1, (1 << (word.bits - 1)) if word.signed else 0

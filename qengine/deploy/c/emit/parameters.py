@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qengine.deploy.c.ir import CNetwork, CTensor, CType
 
-_TAKEN = frozenset("arena memory null eof size_t linux unix i386 errno assert memcpy memset memmove inline".split())
+_TAKEN = {"arena", "memory", "null", "eof", "size_t", "linux", "unix", "i386", "errno", "assert", "memcpy", "memset"}
 """Names that the source has for something else, or that systems define as macros."""
 
 

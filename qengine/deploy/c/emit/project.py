@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from qengine.deploy.c.arena import Arena, plan_arena
+from qengine.deploy.c.arena import Arena, ArenaOptions, plan_arena
 from qengine.deploy.c.emit.float_io import definitions
 from qengine.deploy.c.emit.header import header
 from qengine.deploy.c.emit.source import SourceWriter
@@ -35,9 +35,20 @@ class Source:
     arena: Arena
     constants: tuple[Constant, ...]
 
+    @property
+    def network(self) -> CNetwork:
+        """The network as it is written."""
+        return self.arena.network
+
 
 def source_files(
-    network: CNetwork, name: str = "net", stamp: Stamp = NO_STAMP, rules: Rules | None = None, *, one_file: bool = False
+    network: CNetwork,
+    name: str = "net",
+    stamp: Stamp = NO_STAMP,
+    rules: Rules | None = None,
+    *,
+    one_file: bool = False,
+    ram: int | None = None,
 ) -> Source:
     """Return the files of a network.
 
@@ -53,8 +64,10 @@ def source_files(
         Rules of the session, by which floats become codes; None for those of a run without any.
     one_file
         Whether kernels, hook and weights are in the source.
+    ram
+        Bytes that the arena may have; None for no limit.
     """
-    arena = plan_arena(network)
+    arena = plan_arena(network, ArenaOptions(ram=ram))
     network = arena.network
     kernels = Kernels(name)
     text = SourceWriter(arena, name, kernels).text()

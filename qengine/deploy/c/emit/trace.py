@@ -8,9 +8,9 @@ from qengine.deploy.c.emit.templates import filled
 _TEXT = """#ifndef NET_TRACE_H
 #define NET_TRACE_H
 
-/* NET_TRACED(id, data, elements) stands in @name@.c after each tensor, the inputs first. Without -DNET_TRACE it is nothing.
- * With it, it calls net_trace(), which @name@_check.c has: it compares checksums, and prints traces. To send the codes
- * elsewhere, link a net_trace() of your own in place of that file:
+/* NET_TRACED(id, data, elements) stands in @name@.c after each tensor, the inputs first. Without -DNET_TRACE it is
+ * nothing. With it, it calls net_trace(), which @name@_check.c has: it compares checksums, and prints traces. To send
+ * the codes elsewhere, link a net_trace() of your own in place of that file:
  *
  *     fwrite(data, 1, bytes, file);                     a file
  *     uart_write(net_tensors[id].name), ...             a wire

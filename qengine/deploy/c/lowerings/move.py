@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qengine.deploy.c import index_maps
-from qengine.deploy.c.index_maps import COPY_AXES, FILL, Copied, Map
+from qengine.deploy.c.calls import copy_calls, fill_call
+from qengine.deploy.c.index_maps import FILL, Copied, Map
 from qengine.deploy.c.ir import Call, CTensor, Operation
 from qengine.deploy.c.lowering import Context, NotExportable, lowers
-from qengine.deploy.c.nests import AXES, Nest, broadcast_strides, in_memory
+from qengine.deploy.c.nests import AXES, Nest, in_memory
 from qengine.kernels.reference.resize import pick
 from qengine.model.steps import Evaluated, Move, Picking, Resize, Tensor
 from qengine.model.steps.forms import Bounded, Reshaped
@@ -33,9 +32,7 @@ def lower_move(context: Context) -> Operation:
     if any(t.value is None for t in step.others):
         return _taken(context)
     others = [t.value for t in step.others]
-    found = index_maps.probed(
-        lambda codes, fill: step.function(codes, *others, *(fill for _ in step.constants)), step.x.shape
-    )
+    found = index_maps.probed(lambda codes, fill: step.function(codes, *others, *(fill for _ in step.constants)), step.x.shape)
     return moved(context, step.x, found, _fill(step.x, step.constants))
 
 
@@ -76,9 +73,7 @@ def lower_pick(context: Context) -> Operation:
     x, *others = evaluation.inputs
     given = [None if t is None else t.value for t in others]
     if np.prod(x.shape) >= _FAR:
-        raise NotExportable(
-            f"its input has {np.prod(x.shape)} elements, C picks from fewer than {_FAR}: split the tensor"
-        )
+        raise NotExportable(f"its input has {np.prod(x.shape)} elements, C picks from fewer than {_FAR}: split the tensor")
 
     def move(codes: Map, _: int) -> NDArray[Any]:
         return np.asarray(evaluation.compute([codes.astype(x.dtype if x.is_float else np.int64), *given])[0])
@@ -109,10 +104,10 @@ def moved(context: Context, source: Tensor, found: Map, fill: int) -> Operation:
         return context.view(x, first)
     loops = index_maps.copied(flat, y)
     if loops is not None:
-        call = copy_call(x, y, loops.nest, (loops.x, loops.y))
+        calls = copy_calls(x, y, loops.nest, (loops.x, loops.y))
         if loops.fills:
-            return context.operation(fill_call(y, fill, Nest((y.size,), ((1,),))), call)
-        return context.operation(call, overlap=(_overlap(flat, _row(loops), x),))
+            return context.operation(fill_call(y, fill, Nest((y.size,), ((1,),))), *calls)
+        return context.operation(*calls, overlap=(_overlap(flat, _row(loops), x),))
     return _gather(context, x, flat, fill)
 
 
@@ -126,25 +121,6 @@ def _overlap(flat: Map, unit: int, x: CTensor) -> int:
     return index_maps.overlap(flat.reshape(-1, unit).min(axis=1), unit) * x.dtype.itemsize
 
 
-def copy_call(x: Any, y: Any, nest: Nest, offsets: tuple[int, int] = (0, 0)) -> Call:
-    """Return the call that copies elements of a nest with the steps of x and of y."""
-    from_x, to_y = nest.steps
-    dtype = (y if isinstance(y, CTensor) else x).dtype
-    given = offsets if any(offsets) else ()
-    if from_x == to_y and from_x in ((), (1,)):
-        return Call("copy", {"x": dtype}, (x, y), {"size": prod(nest.lengths)}, given)
-    missing = COPY_AXES - len(nest.lengths)
-    numbers = {f"n{i}": n for i, n in enumerate((1,) * missing + nest.lengths)}
-    numbers |= {f"x{i}": s for i, s in enumerate((0,) * missing + from_x)}
-    numbers |= {f"y{i}": s for i, s in enumerate((0,) * missing + to_y)}
-    return Call("rearrange", {"x": dtype}, (x, y), numbers, given)
-
-
-def fill_call(y: CTensor, value: int, nest: Nest, offset: int = 0) -> Call:
-    """Return the call that writes one number to the elements of a nest with the steps of y."""
-    return Call("fill", {"y": y.dtype}, (y,), {**nest.numbers("y"), "value": value}, (offset,) if offset else ())
-
-
 def _gather(context: Context, x: CTensor, flat: Map, fill: int) -> Operation:
     found, y = index_maps.tables(flat), context.y
     is_short = max(found.rows.max(), found.columns.max()) < 0xFFFF
@@ -153,9 +129,7 @@ def _gather(context: Context, x: CTensor, flat: Map, fill: int) -> Operation:
 
     def table(role: str, places: Map) -> Any:
         comment = f"places in {x.name}" + (", the largest number: none" if is_short and (places == FILL).any() else "")
-        return context.constant(
-            role, np.where(places == FILL, none, places).astype(dtype), comment, is_visible=places.size == 1
-        )
+        return context.constant(role, np.where(places == FILL, none, places).astype(dtype), comment, is_visible=places.size == 1)
 
     numbers = {
         "outer": found.outer,
@@ -167,7 +141,7 @@ def _gather(context: Context, x: CTensor, flat: Map, fill: int) -> Operation:
         "fill": fill,
     }
     arguments = (x, table("rows", found.rows), table("columns", found.columns), y)
-    call = Call("gather", {"x": x.dtype, "r": dtype, "c": dtype}, arguments, numbers)
+    call = Call("pick", {"x": x.dtype, "r": dtype, "c": dtype}, arguments, numbers)
     return context.operation(call, overlap=(_overlap(flat, found.block, x),))
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from covering import covering
 from deploy.c.running import SANITIZED, differences, needs_gcc
 from networks import network
-from oracle import OVERFLOWS, ROUNDINGS
 
 from qengine import InferenceSession, QFormat
 
