@@ -29,7 +29,11 @@ from qengine.deploy.c.ir import Operation
 from qengine.deploy.c.network import network_of
 
 PORTS = Path(__file__).parents[1] / "tests" / "deploy" / "c" / "ports"
-QEMU = ["qemu-system-arm", "-M", "mps2-an386", "-display", "none", "-monitor", "none", "-serial", "none", "-icount", "shift=0", "-chardev", "stdio,id=out", "-semihosting-config", "enable=on,target=native,chardev=out", "-kernel"]
+QEMU = (
+    *("qemu-system-arm", "-M", "mps2-an386", "-display", "none", "-monitor", "none", "-serial", "none"),
+    *("-icount", "shift=0", "-chardev", "stdio,id=out"),
+    *("-semihosting-config", "enable=on,target=native,chardev=out", "-kernel"),
+)
 FLAGS = ("-O2", "-O3", "-O3 -mavx2", "-O3 -march=native")
 
 
@@ -79,6 +83,16 @@ static __attribute__((noinline)) void naive(const int8_t *x, int8_t *y) {{
 }}
 """
 
+FILL = """uint32_t state = 1;
+    for (int i = 0; i < {in_size}; i++) {{
+        state = state * 1103515245u + 12345u;
+        planes[i] = (int8_t)(state >> 16);
+        x[{x_at}] = planes[i];
+    }}
+    static const int8_t given[] = {{{numbers}}};
+    for (int i = 0; i < (int)sizeof given; i++) naive_w[i] = given[i];
+"""
+
 HOST_MAIN = """
 #include <stdio.h>
 #include <stdlib.h>
@@ -92,13 +106,7 @@ int main(int argc, char **argv) {{
     static int8_t x[{in_size}], planes[{in_size}], y[{out_size}], z[{out_size}];
     static int64_t scratch[{scratch} / 8 + 1];
     double best[2] = {{1e9, 1e9}}, end = seconds() + atof(argv[argc - 1]);
-    uint32_t state = 1;
-    for (int i = 0; i < {in_size}; i++) {{
-        state = state * 1103515245u + 12345u;
-        planes[i] = (int8_t)(state >> 16);
-        x[{x_at}] = planes[i];
-    }}
-    FILL_WEIGHTS
+    FILL
     while (seconds() < end) {{
         double a = seconds();
         {call};
@@ -116,15 +124,18 @@ int main(int argc, char **argv) {{
 
 ARM_MAIN = """
 #include "port.h"
-static int8_t x[{in_size}], y[{out_size}];
+static int8_t x[{in_size}], planes[{in_size}], y[{out_size}], z[{out_size}];
 static int64_t scratch[{scratch} / 8 + 1];
 int main(void) {{
     char text[24];
     int at = 23;
     uint64_t start, count;
+    FILL
     start = port_ticks();
     {call};
     count = port_ticks() - start;
+    naive(planes, z);
+    for (int i = 0; i < {out_size}; i++) if (y[{y_at}] != z[i]) return 1;
     text[at] = 0;
     do {{ text[--at] = (char)('0' + count % 10); count /= 10; }} while (count);
     port_text(text + at);
@@ -189,18 +200,14 @@ def main_text(form: Form, one: Operation, weights: np.ndarray, bias: np.ndarray,
         "in_size": x.size,
         "out_size": y.size,
         "scratch": one.scratch,
+        "numbers": ", ".join(map(str, weights.reshape(-1).tolist())),
         "call": f"net_step_y(x, y{', (void *)scratch' if one.scratch else ''})",
         "x_at": _place(x.shape, x.strides),
         "y_at": _place(y.shape, y.strides),
     }
-    numbers = ", ".join(map(str, weights.reshape(-1).tolist()))
-    fill = (
-        f"static const int8_t given[] = {{{numbers}}};\nfor (int i = 0; i < {weights.size}; i++) naive_w[i] = given[i];"
-    )
-    parts = ['#include "net.c"', f"static const int32_t bias_of[] = {{{', '.join(map(str, bias.tolist()))}}};"]
-    if "naive" in main:
-        parts.append(NAIVE.format(**names))
-    return "\n".join([*parts, main.format(**names).replace("FILL_WEIGHTS", fill)])
+    biases = ", ".join(map(str, bias.tolist()))
+    head = f'#include "net.c"\nstatic const int32_t bias_of[] = {{{biases}}};'
+    return "\n".join([head, NAIVE.format(**names), main.replace("FILL", FILL).format(**names)])
 
 
 def _place(shape: tuple[int, ...], strides: tuple[int, ...]) -> str:

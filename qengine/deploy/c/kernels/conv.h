@@ -3,6 +3,11 @@
 #if defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_SIMD32) && !defined(__ARM_BIG_ENDIAN) && !defined(__ARM_NEON)
 #include <arm_acle.h>
 #define NET_DSP
+#if defined(__GNUC__)
+#define NET_KEEP_ORDER __asm__ volatile("" ::: "memory")
+#else
+#define NET_KEEP_ORDER (void)0
+#endif
 #elif (defined(__arm__) && !defined(__ARM_NEON) && !defined(__ARM_FEATURE_MVE)) || defined(__riscv) || defined(__AVR__)
 #define NET_NO_VECTORS /* loops are unrolled by hand where the compiler has no vectors for them */
 #else
@@ -97,6 +102,7 @@ static NET_LEAF void net_dots_2x2_$w(
     if (sizeof($w_t) == 1) { /* columns hold the elements 0, 2, 1, 3 of each four */
         for (; k + 8 <= taps; k += 8) {
             net_fours_2x2(w + k, v + k, columns + k, d + k, s);
+            NET_KEEP_ORDER; /* loads for the next four would need more registers than there are */
             net_fours_2x2(w + k + 4, v + k + 4, columns + k + 4, d + k + 4, s);
         }
         for (; k + 4 <= taps; k += 4) {
@@ -193,9 +199,26 @@ struct net_linear_out {
     struct net_epilogue epilogue;
 };
 
-/// linear_code needs linear_out, requantize(i32), requantize_by(i32), round_right(i32), fit(i32)
+/// saturated needs epilogue, dsp
+#ifdef NET_DSP
+/* Whether a code only saturates, at ends that one instruction knows. */
+static NET_LEAF int32_t net_is_saturated(const struct net_epilogue *e) {
+    return e->fitting == 0 && ((e->low == -128 && e->high == 127) || (e->low == 0 && (e->high == 127 || e->high == 255)));
+}
+static NET_LEAF int32_t net_saturated(int32_t v, const struct net_epilogue *e) {
+    return e->low < 0 ? __ssat(v, 8) : (int32_t)(e->high == 127 ? __usat(v, 7) : __usat(v, 8));
+}
+#endif
+
+/// linear_code needs saturated, linear_out, requantize(i32), requantize_by(i32), round_right(i32), fit(i32)
 /* The code of the sum of a filter. */
 static NET_LEAF int32_t net_linear_code(int32_t sum, const int8_t *shifts, int32_t filter, const struct net_linear_out *p) {
+#ifdef NET_DSP
+    if (net_is_saturated(&p->epilogue) && (p->has_shifts == 1 || (p->has_shifts == 0 && p->epilogue.shift > 0))) {
+        const int32_t shift = p->has_shifts ? shifts[filter] : p->epilogue.shift;
+        return net_saturated(net_round_right_i32(sum, shift, &p->epilogue), &p->epilogue);
+    }
+#endif
     if (p->has_shifts == 0) {
         return net_requantize_i32(sum, &p->epilogue);
     }
