@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from qengine import zoo
 
 
-class _Builder:
+class Builder:
     """Builder of a graph, node by node; each method returns the name of its output."""
 
     def __init__(self, seed: int) -> None:
@@ -48,6 +48,16 @@ class _Builder:
             "Conv", x, *names, kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=pads, group=group, dilations=[1, 1]
         )
 
+    def several(self, operator: str, outputs: int, *inputs: str, **attributes: object) -> list[str]:
+        """Add a node and return its outputs."""
+        names = [f"{operator.lower()}{next(self._number)}" for _ in range(outputs)]
+        self.nodes.append(helper.make_node(operator, inputs, names, name=names[0], **attributes))
+        return names
+
+    def random(self, *shape: int, scale: float) -> str:
+        """Add a constant of random numbers."""
+        return self.constant(self._rng.normal(0, scale, shape).astype(np.float32))
+
     def relu(self, x: str) -> str:
         return self.node("Relu", x)
 
@@ -63,18 +73,22 @@ class _Builder:
         names = self.constant(w), self.constant(np.zeros(classes, np.float32))
         return self.node("Gemm", x, *names, transB=1)
 
-    def model(self, name: str, output: str, size: int) -> onnx.ModelProto:
-        x = helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 3, size, size])
-        y = helper.make_tensor_value_info(output, TensorProto.FLOAT, [1, 1000])
-        graph = helper.make_graph(self.nodes, name, [x], [y], self.constants)
+    def model(self, name: str, outputs: str | list[str], size: int | tuple[int, ...]) -> onnx.ModelProto:
+        """Return the model of one input "input": images of size x size with three channels, or of any shape."""
+        shape = [1, 3, size, size] if isinstance(size, int) else list(size)
+        x = helper.make_tensor_value_info("input", TensorProto.FLOAT, shape)
+        names = [outputs] if isinstance(outputs, str) else outputs
+        y = [helper.make_tensor_value_info(output, TensorProto.FLOAT, None) for output in names]
+        graph = helper.make_graph(self.nodes, name, [x], y, self.constants)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        model = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
         onnx.checker.check_model(model)
         return model
 
 
 def resnet50(size: int = 224) -> onnx.ModelProto:
     """Return ResNet-50 for images of size x size."""
-    b = _Builder(0)
+    b = Builder(0)
     x = b.node("MaxPool", b.relu(b.conv("input", 3, 64, 7, 2)), kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
     inputs = 64
     for width, blocks, stride in ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)):
@@ -88,20 +102,28 @@ def resnet50(size: int = 224) -> onnx.ModelProto:
     return b.model("resnet50", b.classifier(x, inputs), size)
 
 
-def mobilenet_v2(size: int = 224) -> onnx.ModelProto:
-    """Return MobileNetV2 for images of size x size."""
-    b = _Builder(1)
-    x, inputs = b.relu6(b.conv("input", 3, 32, 3, 2)), 32
+def mobilenet_v2(size: int = 224, alpha: float = 1.0, classes: int = 1000) -> onnx.ModelProto:
+    """Return MobileNetV2 for images of size x size, with all widths multiplied and rounded to multiples of 8."""
+
+    def width(channels: int) -> int:
+        rounded = max(8, int(alpha * channels + 4) // 8 * 8)
+        return rounded if rounded >= 0.9 * alpha * channels else rounded + 8
+
+    b = Builder(1)
+    inputs = width(32)
+    x = b.relu6(b.conv("input", 3, inputs, 3, 2))
     layers = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
-    for expansion, outputs, repeats, stride in layers:
+    for expansion, channels, repeats, stride in layers:
+        outputs = width(channels)
         for i in range(repeats):
             step, hidden = stride if i == 0 else 1, inputs * expansion
             y = b.relu6(b.conv(x, inputs, hidden, 1)) if expansion != 1 else x
             y = b.relu6(b.conv(y, hidden, hidden, 3, step, group=hidden))
             y = b.conv(y, hidden, outputs, 1, gain=1.0)
             x, inputs = b.node("Add", x, y) if step == 1 and inputs == outputs else y, outputs
-    x = b.relu6(b.conv(x, inputs, 1280, 1))
-    return b.model("mobilenet_v2", b.classifier(x, 1280), size)
+    last = 1280 if alpha <= 1 else width(1280)
+    x = b.relu6(b.conv(x, inputs, last, 1))
+    return b.model("mobilenet_v2", b.classifier(x, last, classes), size)
 
 
 MODELS = ("srcnn", "resnet50", "mobilenet_v2")

@@ -20,6 +20,9 @@ if TYPE_CHECKING:  # the same names for type checkers; a test compares them with
     from qengine.data import zoo as zoo
     from qengine.data.datasets import open_dataset as open_dataset
     from qengine.data.images import PixelScale as PixelScale
+    from qengine.deploy.c import COptions as COptions
+    from qengine.deploy.c import CProject as CProject
+    from qengine.deploy.c import export_c as export_c
     from qengine.deploy.compare import compare as compare
     from qengine.deploy.vectors import Pack as Pack
     from qengine.deploy.vectors import VectorOptions as VectorOptions
@@ -45,6 +48,8 @@ if TYPE_CHECKING:  # the same names for type checkers; a test compares them with
 __version__ = "0.1.0"
 
 _MODULE_OF = {
+    "COptions": "deploy.c",
+    "CProject": "deploy.c",
     "Calibration": "quantization.calibration",
     "CalibrationOptions": "quantization.calibration",
     "FixedPoint": "model.custom",
@@ -68,6 +73,7 @@ _MODULE_OF = {
     "compare": "deploy.compare",
     "correct": "quantization.correction",
     "dequantize": "qformat",
+    "export_c": "deploy.c",
     "export_vectors": "deploy.vectors",
     "inspect_model": "analysis.inspection",
     "open_dataset": "data.datasets",

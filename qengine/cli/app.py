@@ -15,7 +15,7 @@ from qengine.cli.arguments import expanded, unwrapped
 COMMANDS = ("run", "inspect", "calibrate", "quantize", "sweep", "search", "bench", "compare", "targets")
 """The commands in the order of the help; each is the function of its name in the module of its name."""
 
-GROUPS = {"export": ("Write what a device or its team needs.", ("vectors",))}
+GROUPS = {"export": ("Write what a device or its team needs.", ("vectors", "c"))}
 """Groups of commands: the help, and the names of the functions in the module of the group's name."""
 
 

@@ -1,25 +1,38 @@
 """`qengine export`: files for a device and its team."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
 
 from qengine.atomic_files import check_folder
-from qengine.cli import options
+from qengine.cli import options, parsing
+from qengine.cli.answer import Answer
+from qengine.cli.command_line import command_line
 from qengine.cli.operators import run_files
 from qengine.cli.options.panels import INPUTS
+from qengine.cli.output.c import as_json as c_as_json
+from qengine.cli.output.c import as_tables as c_as_tables
 from qengine.cli.output.console import status
 from qengine.cli.output.vectors import as_json, as_tables
 from qengine.cli.session import open_session
 from qengine.data import zoo
+from qengine.deploy.c import COptions, export_c
+from qengine.deploy.c.options import MOST_CHECKS
+from qengine.deploy.c_folder import is_c_folder
 from qengine.deploy.vectors import VectorOptions, export_vectors
 from qengine.deploy.vectors.pack import is_pack
 from qengine.errors import OptionError
+from qengine.runtime.session import InferenceSession
 
 PACK = "Pack"
+C = "C"
+
+_SAMPLES = 4
+"""Samples of the data that are looked at without --limit."""
 
 Folder = Annotated[
     Path,
@@ -107,6 +120,82 @@ class PackOptions:
         )
 
 
+CFolder = Annotated[
+    Path,
+    typer.Option(
+        "-o",
+        "--out",
+        metavar="FOLDER",
+        help="Folder to write. A network in C that is there is replaced, any other folder is refused.",
+        rich_help_panel=C,
+    ),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class COptionsTyped:
+    """Files in C, and their checks."""
+
+    name: Annotated[
+        str, typer.Option(metavar="NAME", help="Prefix of all names in C and of the files.", rich_help_panel=C)
+    ] = "net"
+    one_file: Annotated[
+        bool,
+        typer.Option(
+            "--one-file", metavar="", help="Write NAME.c with kernels and weights, and NAME.h.", rich_help_panel=C
+        ),
+    ] = False
+    trace: Annotated[
+        bool,
+        typer.Option(
+            "--trace",
+            metavar="",
+            help="Keep the model beside the files: `qengine compare FOLDER TRACE` then needs nothing else.",
+            rich_help_panel=C,
+        ),
+    ] = False
+    check: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=MOST_CHECKS,
+            metavar="N",
+            help="Compare the outputs of N more samples in the self-test.",
+            rich_help_panel=C,
+        ),
+    ] = 0
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify",
+            metavar="",
+            help="Compile with the gcc or clang that is there, and compare every tensor with the runtime.",
+            rich_help_panel=C,
+        ),
+    ] = False
+    ram: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="Refuse a larger arena, such as 64K, and name the tensors at its peak.",
+            rich_help_panel=C,
+        ),
+    ] = None
+    drop_softmax: Annotated[
+        bool,
+        typer.Option(
+            "--drop-softmax",
+            metavar="",
+            help="Leave out a Softmax or LogSoftmax at the end; the largest element stays where it is.",
+            rich_help_panel=C,
+        ),
+    ] = False
+
+    def c_options(self) -> COptions:
+        """Return the options of the export."""
+        return COptions(**vars(self))
+
+
 def vectors(
     *,
     model: options.Model,
@@ -152,3 +241,69 @@ def vectors(
                 feeds.append(dict(batch.feeds))
         result = export_vectors(session, feeds, out, wanted, source=name or "typed")
     return (as_json if command.json else as_tables)(model, result, session.notes)
+
+
+def c(
+    *,
+    model: options.Model,
+    out: CFolder,
+    data: options.DataOptions,
+    shapes: options.Shapes = None,
+    written: COptionsTyped,
+    fixed: options.FixedPointOptions,
+    kernels: options.KernelOptions,
+    command: options.CommandOptions,
+) -> str:
+    """Write a network as C99 that computes the codes of the runtime: no malloc, no float, with a self-test.
+
+    qengine export c digits --qformat Q4.3 -o net --verify
+
+    qengine export c model.onnx --formats formats.json --target cmsis-nn-q7 --shape x=1,3,96,96 -o net --ram 64K
+
+    qengine export c model.onnx --formats formats.json --data set.npz --trace -o net
+
+    An input that decides shapes, as -i factor=1,1,3,3, is a constant in C. What C cannot compute is refused by name.
+
+    Exit status: 1 where --verify finds a tensor that differs, 2 for an error.
+    """
+    wanted = written.c_options()
+    entry = zoo.find(model)
+    check_folder(out, is_c_folder)
+    settings = fixed.session_options(kernels)
+    run_files(command.operators or [])
+    with status(f"exporting {model}", quiet=command.json), np.errstate(all="ignore"):
+        session = open_session(zoo.path_of(model), settings)
+        lengths = parsing.shapes(shapes or [], session.graph)
+        feeds = _samples(model if entry else None, session, data, lengths, kernels.max_elements)
+        line = command_line("c", model, written, fixed, data, shapes)
+        project = export_c(session, out, wanted, shapes=lengths, feeds=feeds, command=line)
+    text = (c_as_json if command.json else c_as_tables)(model, project, session.notes)
+    verified = project.verification
+    return Answer(text, 1 if verified is not None and verified["differences"] else 0)
+
+
+def _samples(
+    bundled: str | None,
+    session: InferenceSession,
+    data: options.DataOptions,
+    shapes: Mapping[str, tuple[int, ...]],
+    max_elements: int,
+) -> list[dict[str, Any]]:
+    """Return feeds: samples of the data of one shape, or the inputs that were typed."""
+    entry = None if bundled is None else zoo.find(bundled)
+    name = data.data or bundled
+    if name is None:
+        return [data.arrays(session.graph, data.pixel_scale(entry), max_elements)]
+    found: list[dict[str, Any]] = []
+    dataset = data.open(name, entry, session.graph, max_elements)
+    for batch in dataset.batches():
+        feeds = dict(batch.feeds)
+        wanted = {**{key: np.shape(array) for key, array in (found[0] if found else feeds).items()}, **shapes}
+        if all(np.shape(array) == tuple(wanted[key]) for key, array in feeds.items()):
+            found.append(feeds)
+        if len(found) == (data.limit or _SAMPLES):
+            break
+    if found:
+        return found
+    fixed = {key: array for key, array in feeds.items() if key in session.network.value_inputs}
+    return [fixed | data.arrays(session.graph, data.pixel_scale(entry), max_elements)]

@@ -9,7 +9,7 @@ from qengine.analysis.inspection import inspect_model
 from qengine.cli import options, parsing
 from qengine.cli.blame import BlameOptions, run_blame
 from qengine.cli.operators import run_files
-from qengine.cli.options.panels import INPUTS, RUN
+from qengine.cli.options.panels import RUN
 from qengine.cli.output.console import status
 from qengine.cli.output.inspect import as_json, as_tables
 from qengine.cli.session import check_meaning
@@ -17,15 +17,6 @@ from qengine.data import zoo
 from qengine.errors import OptionError
 from qengine.model.loader import load
 
-Shapes = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--shape",
-        metavar="NAME=N,N,...",
-        help="Shape of an input whose shape the model leaves open: x=1,3,224,224. Repeatable.",
-        rich_help_panel=INPUTS,
-    ),
-]
 Tensors = Annotated[
     bool,
     typer.Option("--tensors", metavar="", help="List every tensor that is computed.", rich_help_panel=RUN),
@@ -36,7 +27,7 @@ def inspect(
     *,
     model: options.Model,
     data: options.DataOptions,
-    shapes: Shapes = None,
+    shapes: options.Shapes = None,
     fetch: options.Fetch = None,
     fixed: options.FixedPointOptions,
     blamed: BlameOptions,

@@ -5,7 +5,7 @@ See `qengine.cli.arguments` for how groups become options of a command.
 """
 
 from qengine.cli.options.choice import FormatChoiceOptions, MethodOptions, RangeOptions, TensorRuleOptions
-from qengine.cli.options.data import DataBesideLayout, DataOptions, InputOptions
+from qengine.cli.options.data import DataBesideLayout, DataOptions, InputOptions, Shapes
 from qengine.cli.options.fixed_point import (
     ArithmeticOptions,
     FixedPointOptions,
@@ -42,6 +42,7 @@ __all__ = [
     "Model",
     "RangeOptions",
     "RoundingOptions",
+    "Shapes",
     "Strict",
     "TargetOptions",
     "TensorRuleOptions",

@@ -12,6 +12,16 @@ from qengine.data.images import PixelScale
 from qengine.data.zoo import ENTRIES, Entry
 from qengine.model.graph import Graph
 
+Shapes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--shape",
+        metavar="NAME=N,N,...",
+        help="Shape of an input whose shape the model leaves open: x=1,3,224,224. Repeatable.",
+        rich_help_panel=INPUTS,
+    ),
+]
+
 
 @dataclass(frozen=True, kw_only=True)
 class InputOptions:

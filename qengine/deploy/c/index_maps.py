@@ -128,7 +128,9 @@ def tables(flat: Map) -> Tables:
             outer, step = n, found
             break
     inner = heads[: heads.size // outer]
-    best = min((found for n in _divisors(inner.size) if (found := _sum_of_two(inner.reshape(n, -1))) is not None), key=_entries)
+    best = min(
+        (found for n in _divisors(inner.size) if (found := _sum_of_two(inner.reshape(n, -1))) is not None), key=_entries
+    )
     return Tables(outer, step, *best, block)
 
 

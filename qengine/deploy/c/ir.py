@@ -192,7 +192,7 @@ class Part:
     ----------
     tensor : the input, in the order of memory one run of elements of the output.
     offset : elements of the output before it.
-    call : the call that copies it and does nothing else.
+    call : the call that copies it and does nothing else; no other call of the operation writes there.
     """
 
     tensor: CTensor

@@ -5,20 +5,22 @@ What C cannot compute is collected over all steps, so that a user sees every rea
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.deploy.c.ir import Call, CNetwork, Constant, CTensor, Operation, Place, View
+from qengine.deploy.c.ir import Call, CNetwork, Constant, CTensor, Operation, Part, Place, View
 from qengine.deploy.c.layouts import Order, order_of
 from qengine.deploy.c.lowering import Context, NotExportable, lower
 from qengine.deploy.c.ranges import ends_of, word_ends
+from qengine.deploy.c.sharing import with_shared_constants
 from qengine.deploy.vectors.names import identifiers
 from qengine.errors import OptionError, UnsupportedError
 from qengine.model.graph import Node
+from qengine.model.ops.operator import NeedsRun
 from qengine.model.steps import Evaluated, Tensor
 from qengine.runtime.plan.plan import BoundStep, Plan
 from qengine.runtime.session import InferenceSession
@@ -30,7 +32,7 @@ _RESERVED = ("arena", "memory", "scratch")
 """Names in the generated source that no tensor may have."""
 
 
-def network_of(session: InferenceSession, feeds: Mapping[str, Any]) -> CNetwork:
+def network_of(session: InferenceSession, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None) -> CNetwork:
     """Return the network in C for the shapes of some feeds.
 
     Parameters
@@ -39,6 +41,8 @@ def network_of(session: InferenceSession, feeds: Mapping[str, Any]) -> CNetwork:
         A session in fixed point.
     feeds
         An array for every input. Their shapes count, and the elements of those that decide shapes.
+    outputs
+        Tensors that are outputs in C; None for those of the model.
 
     Raises
     ------
@@ -47,20 +51,20 @@ def network_of(session: InferenceSession, feeds: Mapping[str, Any]) -> CNetwork:
     UnsupportedError
         If C cannot compute an operator, or the data decides how a run continues.
     """
-    return _Lowered(plan_of(session, feeds)).network()
+    return _Lowered(plan_of(session, feeds, outputs)).network()
 
 
-def plan_of(session: InferenceSession, feeds: Mapping[str, Any]) -> Plan:
+def plan_of(session: InferenceSession, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None) -> Plan:
     """Return the plan of a run in fixed point on feeds of fixed shapes; see `network_of`."""
     if not session.in_fixed_point:
         raise OptionError("C computes codes of a run in fixed point: give a --qformat or --formats")
-    plan = session.plans.whole_plan(session.check_feeds(feeds), None)
-    if plan is None:
+    try:
+        return session.plan(session.check_feeds(feeds), outputs)
+    except NeedsRun as error:
         raise UnsupportedError(
-            "the data decides shapes or control flow of this model, and the shapes of C are fixed: "
-            "give the inputs that decide them with -i, or export the part without If, Loop and NonZero"
-        )
-    return plan
+            f"C needs one plan of fixed shapes, and {error}: give the inputs that decide shapes with -i, or export the "
+            "part of the model that needs no If, Loop, NonZero and no operator that runs by itself"
+        ) from None
 
 
 @dataclass
@@ -96,7 +100,7 @@ class _Lowered:
             raise UnsupportedError(_refused(self.reasons))
         outputs = tuple(self._output(name, t) for name, t in self.plan.outputs.items())
         inputs = tuple(self.tensors[t.name] for t in self.plan.inputs)
-        return CNetwork(inputs, outputs, tuple(self.operations))
+        return CNetwork(inputs, outputs, with_shared_constants(self.operations))
 
     def _add(self, t: Tensor, order: Order, place: Place, ends: tuple[int, int]) -> None:
         dtype = t.dtype if t.format is None else t.format.dtype
@@ -155,7 +159,9 @@ def _copied(operation: Operation) -> Operation:
     """Return the operation that copies what was a view, as the caller's memory is apart."""
     assert isinstance(operation.view, View)
     call = copy(operation.view.tensor, operation.output, operation.view.offset)
-    return replace(operation, view=None, calls=(call,))
+    is_whole = operation.view.tensor.size == operation.output.size
+    parts = (Part(operation.view.tensor, 0, call),) if is_whole else ()
+    return replace(operation, view=None, calls=(call,), parts=parts)
 
 
 def _groups(steps: tuple[BoundStep, ...]) -> list[tuple[BoundStep, ...]]:

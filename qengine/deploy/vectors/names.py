@@ -30,7 +30,12 @@ def identifier(name: str) -> str:
         text = f"{text[:_MOST_CHARACTERS]}_{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:8]}"
     if not text or text[0].isdigit():
         text = f"t_{text}" if text else "t"
-    return f"{text}_" if text.lower() in _KEYWORDS else text
+    return f"{text}_" if is_reserved(text) else text
+
+
+def is_reserved(text: str) -> bool:
+    """Whether an identifier is a word of C, C++ or Verilog, or a file name that systems reserve."""
+    return text.lower() in _KEYWORDS
 
 
 def identifiers(names: Iterable[str]) -> dict[str, str]:

@@ -3,42 +3,42 @@
 from __future__ import annotations
 
 import shutil
-import struct
-import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from deploy.c.program import Batch, Printed, checksum, little, parsed
+from deploy.c.toolchains import TOOLCHAINS, Program, Toolchain
 from numpy.typing import NDArray
 
 import qengine
-from qengine.deploy.c.emit import source_files
-from qengine.deploy.c.ir import CNetwork, CTensor
+from qengine.deploy.c.arena import Arena
+from qengine.deploy.c.emit import Source, source_files
+from qengine.deploy.c.ir import CNetwork
 from qengine.deploy.c.network import network_of, plan_of
 from qengine.runtime.plan.plan import quantize_input
 
 Array = NDArray[Any]
 Feeds = Mapping[str, Array]
+Case = tuple[qengine.InferenceSession, Sequence[Feeds]]
 
 needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
 
-STRICT = (
-    "-std=c99",
-    "-Wall",
-    "-Wextra",
-    "-Wconversion",
-    "-Wsign-conversion",
-    "-Wshadow",
-    "-pedantic",
-    "-Werror",
-)
+GCC = TOOLCHAINS["gcc -O1"]
 SANITIZED = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g")
 
 
 def differences(
-    cases: Sequence[tuple[qengine.InferenceSession, Sequence[Feeds]]], folder: Path, flags: Sequence[str] = ("-O1",)
+    cases: Sequence[Case],
+    folder: Path,
+    flags: Sequence[str] = (),
+    *,
+    toolchain: Toolchain = GCC,
+    defines: Sequence[str] = (),
 ) -> list[str]:
     """Return what differs between sessions and their networks in C: a line for each tensor; none where all are equal.
 
@@ -49,51 +49,114 @@ def differences(
     folder
         Folder for the files.
     flags
-        Flags of gcc beside those that make every warning an error.
+        Flags of the compiler beside those of the toolchain.
+    toolchain
+        Compiler and machine.
+    defines
+        Names of macros without the prefix of a network, such as SMALL.
     """
-    sources, networks = [], []
-    for number, (session, runs) in enumerate(cases):
-        network = network_of(session, runs[0])
-        networks.append(network)
-        for name, text in source_files(network, f"net{number}").files.items():
-            (folder / name).write_text(text)
-            sources += [name] if name.endswith(".c") else []
-    (folder / "main.c").write_text(_main(networks, [len(runs) for _, runs in cases]))
-    program = folder / "program"
-    defines = [f"-DNET{number}_TRACE" for number in range(len(cases))]
-    command = ["gcc", *STRICT, *flags, *defines, "main.c", *sources, "-o", str(program)]
-    subprocess.run(command, cwd=folder, check=True)
-    fed = b"".join(_fed(session, network, runs) for network, (session, runs) in zip(networks, cases, strict=True))
-    (folder / "inputs").write_bytes(fed)
-    result = subprocess.run([str(program)], cwd=folder, check=False, capture_output=True)
-    assert result.returncode == 0, result.stderr.decode()
-    data, place, found = (folder / "trace").read_bytes(), 0, []
-    for number, (network, (session, runs)) in enumerate(zip(networks, cases, strict=True)):
-        for run, feeds in enumerate(runs):
-            expected = _expected(session, feeds)
-            for tensor in network.tensors:
-                ident, size = struct.unpack_from("<iI", data, place)
-                assert network.tensors[ident] is tensor
-                flat = np.frombuffer(data, _c_dtype(tensor), tensor.size, place + 8)
-                place += 8 + size
-                wrong = _wrong(tensor.unplaced(flat), expected[tensor.name])
-                found += [f"network {number}, run {run}, {tensor.name}: {wrong}"] if wrong else []
-    assert place == len(data)
-    return found
+    return Comparison(cases, folder).differences(toolchain, [*flags, *defined(len(cases), *defines)])
 
 
-def _wrong(got: Array, expected: Array) -> str:
-    expected = expected.reshape(got.shape)
-    bad = np.flatnonzero((got != expected).reshape(-1))
-    if not bad.size:
-        return ""
-    at = int(bad[0])
-    index = list(map(int, np.unravel_index(at, got.shape)))
-    return f"{bad.size} of {got.size} differ; {index} is {got.flat[at]}, expected {expected.flat[at]}"
+def defined(networks: int, *names: str) -> list[str]:
+    """Return the flags that define macros for each of some networks."""
+    return [f"-DNET{number}_{name}" for number in range(networks) for name in names]
 
 
-def _c_dtype(tensor: CTensor) -> np.dtype[Any]:
-    return np.dtype(np.uint8) if tensor.dtype.kind == "b" else tensor.dtype
+@dataclass(frozen=True)
+class Comparison:
+    """Sessions and their networks in C as one program, for any number of toolchains.
+
+    Attributes
+    ----------
+    cases : sessions, and the feeds of their runs; all feeds of a session have the same shapes.
+    folder : folder for the files.
+    """
+
+    cases: Sequence[Case]
+    folder: Path
+
+    @cached_property
+    def sources(self) -> list[Source]:
+        """The text of the networks in C, one in two as one file."""
+        found = (network_of(session, runs[0]) for session, runs in self.cases)
+        return [source_files(network, f"net{i}", one_file=i % 2 == 1) for i, network in enumerate(found)]
+
+    @cached_property
+    def arenas(self) -> list[Arena]:
+        """Where the tensors of the networks are."""
+        return [source.arena for source in self.sources]
+
+    @cached_property
+    def networks(self) -> list[CNetwork]:
+        """The networks as they are written."""
+        return [arena.network for arena in self.arenas]
+
+    @cached_property
+    def files(self) -> list[Path]:
+        """The C files, written."""
+        fed = [
+            [_fed(session, network, feeds) for feeds in runs]
+            for network, (session, runs) in zip(self.networks, self.cases, strict=True)
+        ]
+        texts = {"main.c": Batch(self.networks, fed).source()}
+        for source in self.sources:
+            texts |= source.files
+        for name, text in texts.items():
+            (self.folder / name).write_text(text)
+        return [self.folder / name for name in texts if name.endswith(".c")]
+
+    @cached_property
+    def expected(self) -> list[list[dict[str, Array]]]:
+        """The codes of every tensor of every run, by the session."""
+        return [[_expected(session, feeds) for feeds in runs] for session, runs in self.cases]
+
+    def built(self, toolchain: Toolchain, flags: Sequence[str] = (), is_traced: bool = True) -> Program:
+        """Return the compiled program; one that traces nothing prints ticks only."""
+        names = [*toolchain.defines, *(["TRACE"] if is_traced else [])]
+        return toolchain.built(self.folder, self.files, [*defined(len(self.cases), *names), *flags])
+
+    def ticks(self, toolchain: Toolchain, flags: Sequence[str] = (), repeats: int = 1) -> list[list[int]]:
+        """Return the instructions, or the nanoseconds on a machine that counts none, of every run of every network."""
+        program = self.built(toolchain, [*flags, f"-DPORT_REPEATS={repeats}"], is_traced=False)
+        ticks = parsed(program.output()).ticks
+        return [[ticks[n, run] for run in range(len(runs))] for n, (_, runs) in enumerate(self.cases)]
+
+    def printed(self, toolchain: Toolchain, flags: Sequence[str] = ()) -> Printed:
+        """Return what the program prints."""
+        return parsed(self.built(toolchain, flags).output())
+
+    def differences(self, toolchain: Toolchain = GCC, flags: Sequence[str] = ()) -> list[str]:
+        """Return a line for each tensor that differs; see `differences`."""
+        wrong = self._wrong(self.printed(toolchain, flags))
+        if not wrong:
+            return []
+        codes = self.printed(toolchain, [*flags, "-DPORT_CODES"]).codes
+        return [self._line(*key, codes.get(key)) for key in wrong]
+
+    def _wrong(self, printed: Printed) -> list[tuple[int, int, int]]:
+        """Return the network, run and tensor of those whose CRC differs."""
+        found = []
+        for n, network in enumerate(self.networks):
+            for run, expected in enumerate(self.expected[n]):
+                for i, t in enumerate(network.tensors):
+                    if printed.checksums.get((n, run, i)) != checksum(t, expected[t.name]):
+                        found.append((n, run, i))
+        return found
+
+    def _line(self, n: int, run: int, i: int, codes: bytes | None) -> str:
+        t = self.networks[n].tensors[i]
+        title = f"network {n}, run {run}, {t.name}: "
+        if codes is None or len(codes) != t.bytes:
+            return title + "was not computed"
+        got = t.unplaced(np.frombuffer(codes, little(t)))
+        expected = self.expected[n][run][t.name].reshape(t.shape)
+        bad = np.flatnonzero((got != expected).reshape(-1))
+        if not bad.size:
+            return title + "differs from one run to the next"
+        at = int(bad[0])
+        index = list(map(int, np.unravel_index(at, got.shape)))
+        return f"{title}{bad.size} of {got.size} differ; {index} is {got.flat[at]}, expected {expected.flat[at]}"
 
 
 def _expected(session: qengine.InferenceSession, feeds: Feeds) -> dict[str, Array]:
@@ -103,44 +166,8 @@ def _expected(session: qengine.InferenceSession, feeds: Feeds) -> dict[str, Arra
     return {name: t.elements for name, t in plan.outputs.items() if t.value is not None} | traced
 
 
-def _fed(session: qengine.InferenceSession, network: CNetwork, runs: Sequence[Feeds]) -> bytes:
-    plan = plan_of(session, runs[0])
+def _fed(session: qengine.InferenceSession, network: CNetwork, feeds: Feeds) -> list[Array]:
+    plan = plan_of(session, feeds)
     tensors = {t.name: t for t in plan.inputs}
-    parts = []
-    for feeds in runs:
-        arrays = session.check_feeds(feeds)
-        for t in network.inputs:
-            codes = quantize_input(tensors[t.name], arrays[t.name], plan.fixed, None)
-            parts.append(np.ascontiguousarray(codes).tobytes())
-    return b"".join(parts)
-
-
-def _main(networks: Sequence[CNetwork], runs: Sequence[int]) -> str:
-    lines = ["#include <stdint.h>", "#include <stdio.h>", *(f'#include "net{n}.h"' for n in range(len(networks)))]
-    lines += ["static FILE *trace_file;", "static FILE *input_file;"]
-    lines += [
-        "static void trace(int32_t id, const void *data, uint32_t bytes) {",
-        "    fwrite(&id, 4, 1, trace_file); fwrite(&bytes, 4, 1, trace_file); fwrite(data, 1, bytes, trace_file);",
-        "}",
-        "static int feed(void *data, size_t bytes) { return fread(data, 1, bytes, input_file) == bytes; }",
-    ]
-    calls = []
-    for number, (network, count) in enumerate(zip(networks, runs, strict=True)):
-        name = f"net{number}"
-        lines.append(f"void {name}_trace(int32_t id, const void *data, uint32_t bytes);")
-        lines.append(f"void {name}_trace(int32_t id, const void *data, uint32_t bytes) {{ trace(id, data, bytes); }}")
-        given, feeds = [], []
-        for role, tensors in (("input", network.inputs), ("output", network.outputs)):
-            for i, t in enumerate(tensors):
-                c_type = "uint8_t" if t.dtype.kind == "b" else f"{t.dtype.name}_t"
-                lines.append(f"static {c_type} {name}_{role}{i}[{max(t.size, 1)}];")
-                given.append(f"{name}_{role}{i}")
-                if role == "input":
-                    feeds.append(f"feed({name}_{role}{i}, {t.bytes})")
-        calls += [f"    for (i = 0; i < {count}; i++) {{"]
-        calls += [f"        if (!{one}) return 1;" for one in feeds]
-        calls += [f"        {name}_run({', '.join(given)});", "    }"]
-    lines += ["int main(void) {", "    int i;"]
-    lines += ['    trace_file = fopen("trace", "wb");', '    input_file = fopen("inputs", "rb");']
-    lines += ["    if (!trace_file || !input_file) return 1;", *calls]
-    return "\n".join([*lines, "    return fclose(trace_file) != 0;", "}", ""])
+    arrays = session.check_feeds(feeds)
+    return [quantize_input(tensors[t.name], arrays[t.name], plan.fixed, None) for t in network.inputs]

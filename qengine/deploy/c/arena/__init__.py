@@ -1,5 +1,7 @@
 """The arena of a network in C: one piece of memory in which tensors share bytes while they are not in use."""
 
+from qengine.deploy.c.arena.drawing import as_mapping, drawing
+from qengine.deploy.c.arena.limit import MemoryLimitError, parse_size
 from qengine.deploy.c.arena.plan import Arena, ArenaOptions, Region, plan_arena
 
-__all__ = ["Arena", "ArenaOptions", "Region", "plan_arena"]
+__all__ = ["Arena", "ArenaOptions", "MemoryLimitError", "Region", "as_mapping", "drawing", "parse_size", "plan_arena"]

@@ -72,7 +72,7 @@ def _most(sharings: Sequence[Sharing], output: Piece, source: Piece) -> int | No
         is_read = one.source_at < source.end and source.start < one.source_at + one.source_size
         if one.time != time or not is_read:
             continue
-        if one.most is None or not one.output_at <= output.start < one.output_at + one.output_size:
+        if one.most is None:
             return None
         found.append(one.most + one.source_at - one.output_at)
     return min(found, default=None)

@@ -7,9 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from qengine.deploy.c.arena.aliases import Aliased
 from qengine.deploy.c.arena.blocks import Memory, Within, memory_of, root_of
-from qengine.deploy.c.arena.bound import lower_bound
-from qengine.deploy.c.arena.regions import arranged
+from qengine.deploy.c.arena.bound import lower_bound, peak
+from qengine.deploy.c.arena.choices import choose
+from qengine.deploy.c.arena.heuristics import best_offsets
+from qengine.deploy.c.arena.limit import check_limit
+from qengine.deploy.c.arena.regions import Arrangement, arranged
 from qengine.deploy.c.ir import CNetwork, CTensor, Operation, Scratch
 
 
@@ -20,9 +24,11 @@ class ArenaOptions:
     Attributes
     ----------
     alignment : number that offsets of tensors of as many bytes or more are a multiple of.
+    ram : bytes that the arena may have; None for no limit.
     """
 
     alignment: int = 4
+    ram: int | None = None
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,7 @@ class Region:
     Attributes
     ----------
     width : bytes of the elements of the array that holds it: 2, 4 or 8; elements of one byte may be in any.
-    start : bytes of the arena before it, a multiple of the width.
+    start : bytes of the arena before it, as in a struct of one array for each region.
     bytes : number of its bytes.
     """
 
@@ -44,6 +50,25 @@ class Region:
     def dtype(self) -> np.dtype[np.signedinteger]:
         """The type of the elements of the array that holds it."""
         return np.dtype(f"int{8 * self.width}")
+
+
+@dataclass(frozen=True)
+class Life:
+    """A run of bytes of the arena while a tensor or scratch uses it.
+
+    Attributes
+    ----------
+    name : name of the tensor that holds the memory, or of the scratch.
+    offset : bytes of the arena before it.
+    bytes : number of its bytes.
+    first, last : operations between which it is in use, both included.
+    """
+
+    name: str
+    offset: int
+    bytes: int
+    first: int
+    last: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +84,10 @@ class Arena:
     scratch : bytes of the arena before each part of the scratch of an operation.
     shares : operations whose output lies on bytes of an input.
     bytes : size of the arena.
-    bound : bytes below which no arena of this network can be.
+    bound : bytes below which no arena of these operations in this order can be.
+    is_least : whether no arena of these operations in this order is smaller.
+    peak : operation at which most bytes are in use.
+    lives : bytes of the arena that each tensor and scratch uses, by place and time.
     """
 
     network: CNetwork
@@ -70,6 +98,26 @@ class Arena:
     shares: frozenset[Operation]
     bytes: int
     bound: int
+    is_least: bool
+    peak: Operation | None
+    lives: tuple[Life, ...]
+
+    @property
+    def summary(self) -> str:
+        """The size of the arena and its lower bound, as a line."""
+        least = "no arrangement is smaller" if self.is_least else f"nothing can be below {self.bound:,} B"
+        return f"arena {self.bytes:,} B; {least}"
+
+    @property
+    def at_peak(self) -> dict[str, int]:
+        """The bytes in use at the operation at the peak, by the name of the tensor."""
+        found: dict[str, int] = {}
+        if self.peak is not None:
+            time = self.network.operations.index(self.peak)
+            for one in self.lives:
+                if one.first <= time <= one.last:
+                    found[one.name] = found.get(one.name, 0) + one.bytes
+        return found
 
     def holder(self, tensor: CTensor) -> tuple[CTensor, int]:
         """Return the tensor that holds the memory of another (itself if no other), and the bytes before it there."""
@@ -84,27 +132,53 @@ def plan_arena(network: CNetwork, options: ArenaOptions | None = None) -> Arena:
     network
         The network.
     options
-        Wishes for it; by default an alignment of 4 bytes.
+        Wishes for it; by default an alignment of 4 bytes and no limit.
+
+    Raises
+    ------
+    MemoryLimitError
+        If the arena is larger than the limit.
     """
     options = options or ArenaOptions()
-    within = {
-        one.output: (one.view.tensor, one.view.offset * one.view.tensor.dtype.itemsize)
-        for one in network.operations
-        if one.view is not None
-    }
-    memory = memory_of(network, within)
-    found = arranged(memory, options.alignment)
+    chosen = choose(network, options.alignment)
+    memory = memory_of(chosen.network, chosen.within)
+    found = arranged(memory, options.alignment, best_offsets)
+    arena = _arena(chosen, memory, found)
+    if options.ram is not None:
+        moment = "" if arena.peak is None else f"{arena.peak.node.operator} '{arena.peak.output.name}'"
+        check_limit(arena.bytes, options.ram, arena.bound, moment, arena.at_peak)
+    return arena
+
+
+def _arena(chosen: Aliased, memory: Memory, found: Arrangement) -> Arena:
+    network, within = chosen.network, chosen.within
     regions, start = [], 0
     for width, size in found.sizes:
         regions.append(Region(width, start, size))
         start += -(-size // width) * width
     starts = {r.width: r.start for r in regions}
     at = [starts[found.region[i]] + offset for i, offset in enumerate(found.offsets)]
+    most, time = peak(memory)
+    bound = lower_bound(memory)
     offsets = _offsets(network, within, memory, at)
-    scratch = {(one, a): at[i] + more for i, b in enumerate(memory.blocks) for one, a, more in b.scratch}
-    shares = frozenset(one for one in network.operations if _shares(one, offsets))
     size = max((r.start + r.bytes for r in regions), default=0)
-    return Arena(network, tuple(regions), offsets, within, scratch, shares, size, lower_bound(memory))
+    return Arena(
+        network,
+        tuple(regions),
+        offsets,
+        within,
+        {(one, a): at[i] + more for i, b in enumerate(memory.blocks) for one, a, more in b.scratch},
+        frozenset(one for one in network.operations if _shares(one, offsets)),
+        size,
+        bound,
+        found.is_least or size == bound,
+        network.operations[time] if most else None,
+        tuple(
+            Life(b.name, at[i] + p.start, p.end - p.start, p.first, p.last)
+            for i, b in enumerate(memory.blocks)
+            for p in b.pieces
+        ),
+    )
 
 
 def _offsets(network: CNetwork, within: Within, memory: Memory, at: list[int]) -> dict[CTensor, int]:

@@ -26,7 +26,7 @@ class Problem:
     sizes : bytes of each item.
     alignments : number that the offset of each item is a multiple of.
     lives : first and last moment at which each item is in use.
-    forbidden : for pairs (a, b) of items with a < b the intervals of `offset of a - offset of b` that are forbidden.
+    forbidden : intervals of `offset of a - offset of b` that are forbidden, by pairs (a, b) of items with a < b.
     """
 
     sizes: tuple[int, ...]

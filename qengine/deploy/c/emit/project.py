@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from qengine.deploy.c.arena import Arena, plan_arena
-from qengine.deploy.c.emit.source import SourceWriter, array_text, parameters
-from qengine.deploy.c.ir import CNetwork, Constant, CType
+from qengine.deploy.c.arena import Arena, ArenaOptions, plan_arena
+from qengine.deploy.c.emit.float_io import definitions
+from qengine.deploy.c.emit.header import header
+from qengine.deploy.c.emit.source import SourceWriter
+from qengine.deploy.c.emit.stamp import Stamp
+from qengine.deploy.c.emit.tensors import tensor_table
+from qengine.deploy.c.emit.trace import trace_header
+from qengine.deploy.c.emit.weights import externs, weights
+from qengine.deploy.c.ir import CNetwork, Constant
 from qengine.deploy.c.kernel_text import Kernels, blocks, prefixed
+from qengine.model.rules import Rules
+
+NO_STAMP = Stamp("", "", "")
 
 
 @dataclass(frozen=True)
@@ -18,13 +28,28 @@ class Source:
     ----------
     files : text of each file by name.
     arena : where tensors are in memory, and the network as it is written.
+    constants : constant arrays.
     """
 
     files: dict[str, str]
     arena: Arena
+    constants: tuple[Constant, ...]
+
+    @property
+    def network(self) -> CNetwork:
+        """The network as it is written."""
+        return self.arena.network
 
 
-def source_files(network: CNetwork, name: str = "net") -> Source:
+def source_files(
+    network: CNetwork,
+    name: str = "net",
+    stamp: Stamp = NO_STAMP,
+    rules: Rules | None = None,
+    *,
+    one_file: bool = False,
+    ram: int | None = None,
+) -> Source:
     """Return the files of a network.
 
     Parameters
@@ -33,70 +58,62 @@ def source_files(network: CNetwork, name: str = "net") -> Source:
         The network.
     name
         Prefix of all names in C, and of the files.
+    stamp
+        First lines of the files.
+    rules
+        Rules of the session, by which floats become codes; None for those of a run without any.
+    one_file
+        Whether kernels, hook and weights are in the source.
+    ram
+        Bytes that the arena may have; None for no limit.
     """
-    arena = plan_arena(network)
+    arena = plan_arena(network, ArenaOptions(ram=ram))
     network = arena.network
     kernels = Kernels(name)
     text = SourceWriter(arena, name, kernels).text()
-    constants = list({id(c): c for one in network.operations for c in one.constants}.values())
-    linked = [c for c in constants if not c.is_visible]
-    externs = "".join(
-        f"extern const {CType.of(c.array.dtype).name} {name}_{c.c_name}[{max(c.array.size, 1)}];\n" for c in linked
-    )
-    upper = name.upper()
-    head = (
-        f'#include "{name}.h"\n#include "{name}_kernels.h"\n\n#ifdef {upper}_TRACE\n#include "{name}_trace.h"\n'
-        f"#else\n#define {upper}_TRACED(id, data, size) ((void)0)\n#endif\n\n"
-    )
-    files = {
-        f"{name}.h": _header(network, arena, name),
-        f"{name}.c": head + _extern(externs) + "\n" + text,
-        f"{name}_weights.c": _weights(linked, externs, name),
-        f"{name}_kernels.h": _kernels(kernels, name),
-        f"{name}_trace.h": _trace(name),
-    }
-    return Source(files, arena)
+    constants = tuple({id(c): c for one in network.operations for c in one.constants}.values())
+    tail = "\n".join([tensor_table(network, name), definitions(network, rules or Rules(), name)])
+    kernel_file = _kernels(kernels, name, stamp)
+    hook, weight_file = trace_header(name, stamp), weights(constants, name, stamp)
+    files = {f"{name}.h": header(arena, name, stamp)}
+    if one_file:
+        included = [_without_stamp(hook), _without_stamp(kernel_file), _without_stamp(weight_file)]
+        files[f"{name}.c"] = "\n".join([_source_head(name, stamp, ()), *included, text, tail])
+    else:
+        head = _source_head(name, stamp, (f"{name}_trace.h", f"{name}_kernels.h"))
+        files[f"{name}.c"] = "\n".join([head, externs(constants, name), text, tail])
+        files[f"{name}_weights.c"] = weight_file
+        files[f"{name}_kernels.h"] = kernel_file
+        files[f"{name}_trace.h"] = hook
+    return Source(files, arena, constants)
 
 
-def _header(network: CNetwork, arena: Arena, name: str) -> str:
-    given = ", ".join(parameters(network))
-    upper = name.upper()
-    return (
-        f"#ifndef {upper}_H\n#define {upper}_H\n\n#include <stdint.h>\n\n"
-        f"#define {upper}_ARENA_BYTES {arena.bytes}\n\n"
-        f'#ifdef __cplusplus\nextern "C" {{\n#endif\n\n'
-        f"void {name}_run({given});\nvoid {name}_run_in(void *arena, {given});\n\n"
-        "#ifdef __cplusplus\n}\n#endif\n\n#endif\n"
-    )
+def _source_head(name: str, stamp: Stamp, included: Sequence[str]) -> str:
+    title = f"{name}.c: a function for each operator, and {name}_run(), which calls them in order."
+    lines = [f'#include "{one}"' for one in (f"{name}.h", *included)]
+    return stamp.c(title, *(prefixed(line, name) for line in _OPTIONS)) + "\n".join([*lines, ""])
 
 
-def _extern(text: str) -> str:
-    """Return declarations whose names C++ leaves as they are."""
-    return f'#ifdef __cplusplus\nextern "C" {{\n#endif\n{text}#ifdef __cplusplus\n}}\n#endif\n'
+_OPTIONS = (
+    "Compile with NET_SMALL for one body of each kernel instead of one for each call, with NET_TRACE for checks and",
+    "traces, with NET_FLOAT_IO for conversions of float.",
+)
 
 
-def _weights(linked: list[Constant], externs: str, name: str) -> str:
-    arrays = "\n".join(f"/* {c.comment} */\n{array_text(name, c)}" for c in linked)
-    return "#include <stdint.h>\n\n" + _extern(f"{externs}\n{arrays}\n")
+def _kernels(kernels: Kernels, name: str, stamp: Stamp) -> str:
+    base = blocks()["base"].text
+    text = f"""#ifndef NET_KERNELS_H
+#define NET_KERNELS_H
+
+#include <stdint.h>
+#include <string.h>
+
+{base}
+"""
+    title = f"{name}_kernels.h: the kernels that this network uses."
+    return stamp.c(title) + prefixed(text, name) + kernels.text + "\n#endif\n"
 
 
-def _kernels(kernels: Kernels, name: str) -> str:
-    upper = name.upper()
-    base = prefixed(blocks()["base"].text, name)
-    return (
-        f"#ifndef {upper}_KERNELS_H\n#define {upper}_KERNELS_H\n\n#include <stdint.h>\n#include <string.h>\n\n"
-        f"{base}\n{kernels.text}\n#endif\n"
-    )
-
-
-def _trace(name: str) -> str:
-    upper = name.upper()
-    return (
-        f"#ifndef {upper}_TRACE_H\n#define {upper}_TRACE_H\n\n#include <stdint.h>\n\n"
-        f'#ifdef __cplusplus\nextern "C" {{\n#endif\n\n'
-        "/* Called after each tensor has been computed; the program that links the network defines it. */\n"
-        f"void {name}_trace(int32_t id, const void *data, uint32_t bytes);\n\n"
-        "#ifdef __cplusplus\n}\n#endif\n\n"
-        f"#define {upper}_TRACED(id, data, size) {name}_trace(id, data, (uint32_t)((size) * sizeof *(data)))\n\n"
-        "#endif\n"
-    )
+def _without_stamp(text: str) -> str:
+    """Return a file without its first comment."""
+    return text.partition("*/\n")[2]

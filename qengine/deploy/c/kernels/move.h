@@ -102,8 +102,8 @@ static NET_INLINE void net_fill_$y(const struct net_fill *p, $y_t *y) {
     }
 }
 
-/// gather(x, r, c)
-struct net_gather {
+/// pick(x, r, c)
+struct net_pick {
     int32_t outer; /* how often the tables are gone through */
     int32_t step; /* elements of x from one time to the next */
     int32_t rows; /* lengths of the two tables */
@@ -114,8 +114,8 @@ struct net_gather {
 };
 
 /* Blocks of x, each at the sum of an entry of either table. */
-static NET_INLINE void net_gather_$x$r$c$o(
-    const struct net_gather *p, const $x_t *$restrict x, const $r_t *row, const $c_t *column, $x_t *$restrict y) {
+static NET_INLINE void net_pick_$x$r$c$o(
+    const struct net_pick *p, const $x_t *$restrict x, const $r_t *row, const $c_t *column, $x_t *$restrict y) {
     int32_t o;
     int32_t r;
     int32_t c;

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qengine.deploy.c import index_maps
-from qengine.deploy.c.index_maps import FILL, COPY_AXES, Copied, Map
+from qengine.deploy.c.calls import copy_calls, fill_call, whole_copies
+from qengine.deploy.c.index_maps import FILL, Copied, Map
 from qengine.deploy.c.ir import Call, CTensor, Operation
 from qengine.deploy.c.lowering import Context, NotExportable, lowers
-from qengine.deploy.c.nests import AXES, Nest, broadcast_strides, in_memory
+from qengine.deploy.c.nests import AXES, Nest, in_memory
 from qengine.kernels.reference.resize import pick
 from qengine.model.steps import Evaluated, Move, Picking, Resize, Tensor
 from qengine.model.steps.forms import Bounded, Reshaped
@@ -105,11 +104,24 @@ def moved(context: Context, source: Tensor, found: Map, fill: int) -> Operation:
         return context.view(x, first)
     loops = index_maps.copied(flat, y)
     if loops is not None:
-        call = copy_call(x, y, loops.nest, (loops.x, loops.y))
+        calls = copy_calls(x, y, loops.nest, (loops.x, loops.y))
         if loops.fills:
-            return context.operation(fill_call(y, fill, Nest((y.size,), ((1,),))), call)
-        return context.operation(call, overlap=(_overlap(flat, _row(loops), x),))
+            return _padded(context, fill, calls)
+        return context.operation(*calls, overlap=(_overlap(flat, _row(loops), x),))
     return _gather(context, x, flat, fill)
+
+
+def _padded(context: Context, fill: int, calls: tuple[Call, ...]) -> Operation:
+    """Return the operation of copies into an output whose other elements are one number.
+
+    Around an input that stays together only the ends are filled, so that its producer can write it there.
+    """
+    y = context.y
+    parts = whole_copies(calls) if len(calls) == 1 else ()
+    ends = [(0, p.offset) for p in parts] + [(p.offset + p.tensor.size, y.size) for p in parts]
+    filled = [(start, end) for start, end in ends or [(0, y.size)] if start < end]
+    fills = [fill_call(y, fill, Nest((end - start,), ((1,),)), start) for start, end in filled]
+    return context.operation(*fills, *calls, parts=parts)
 
 
 def _row(loops: Copied) -> int:
@@ -120,25 +132,6 @@ def _row(loops: Copied) -> int:
 
 def _overlap(flat: Map, unit: int, x: CTensor) -> int:
     return index_maps.overlap(flat.reshape(-1, unit).min(axis=1), unit) * x.dtype.itemsize
-
-
-def copy_call(x: Any, y: Any, nest: Nest, offsets: tuple[int, int] = (0, 0)) -> Call:
-    """Return the call that copies elements of a nest with the steps of x and of y."""
-    from_x, to_y = nest.steps
-    dtype = (y if isinstance(y, CTensor) else x).dtype
-    given = offsets if any(offsets) else ()
-    if from_x == to_y and from_x in ((), (1,)):
-        return Call("copy", {"x": dtype}, (x, y), {"size": prod(nest.lengths)}, given)
-    missing = COPY_AXES - len(nest.lengths)
-    numbers = {f"n{i}": n for i, n in enumerate((1,) * missing + nest.lengths)}
-    numbers |= {f"x{i}": s for i, s in enumerate((0,) * missing + from_x)}
-    numbers |= {f"y{i}": s for i, s in enumerate((0,) * missing + to_y)}
-    return Call("rearrange", {"x": dtype}, (x, y), numbers, given)
-
-
-def fill_call(y: CTensor, value: int, nest: Nest, offset: int = 0) -> Call:
-    """Return the call that writes one number to the elements of a nest with the steps of y."""
-    return Call("fill", {"y": y.dtype}, (y,), {**nest.numbers("y"), "value": value}, (offset,) if offset else ())
 
 
 def _gather(context: Context, x: CTensor, flat: Map, fill: int) -> Operation:
@@ -161,7 +154,7 @@ def _gather(context: Context, x: CTensor, flat: Map, fill: int) -> Operation:
         "fill": fill,
     }
     arguments = (x, table("rows", found.rows), table("columns", found.columns), y)
-    call = Call("gather", {"x": x.dtype, "r": dtype, "c": dtype}, arguments, numbers)
+    call = Call("pick", {"x": x.dtype, "r": dtype, "c": dtype}, arguments, numbers)
     return context.operation(call, overlap=(_overlap(flat, found.block, x),))
 
 

@@ -1,0 +1,126 @@
+"""Output of `qengine export c`: a table of the operators, or one JSON object.
+
+Every key is always present.
+
+===================  ===============================================================================================
+model, out           the model as typed, and the folder
+name, files          prefix, and the names of the files
+memory               bytes of the arena, the bound below which none can be, of inputs, outputs and the largest tensor
+flash, macs          bytes of weights and tables, and products
+instructions         estimates for a Cortex-M4, without and with its DSP instructions
+operators            [{name, operator, macs, flash, offset, bytes, in_place, instructions}]: `offset` is that of the
+                     first output in the arena, null for memory of the caller
+compiled, verified   sizes of code and stack, and what --verify found; null without it
+notes                lines of text
+===================  ===============================================================================================
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from qengine.cli.jsontext import as_object
+from qengine.cli.output.console import Name, add_names, open_table, rendered
+from qengine.deploy.c import CProject
+from qengine.errors import printable
+
+
+def as_json(model: str, project: CProject, notes: tuple[str, ...]) -> str:
+    """Return the JSON object, in lines of ASCII."""
+    manifest = project.manifest
+    return as_object(
+        {
+            "model": model,
+            "out": str(project.folder),
+            "name": project.name,
+            "files": list(project.files),
+            "memory": manifest["memory"],
+            "flash": project.flash,
+            "macs": project.macs,
+            "instructions": {
+                "m4_estimate": manifest["instructions_m4_estimate"],
+                "m4_dsp_estimate": manifest["instructions_m4_dsp_estimate"],
+            },
+            "operators": [_operator(project, one) for one in project.operators],
+            "compiled": manifest["compiled"],
+            "verified": manifest["verified"],
+            "notes": [*notes, *project.notes],
+        }
+    )
+
+
+def _operator(project: CProject, one: dict[str, Any]) -> dict[str, Any]:
+    output = project.tensors[one["outputs"][0]]
+    return {
+        "name": one["node"],
+        "operator": one["operator"],
+        "macs": one["macs"],
+        "flash": one["flash"],
+        "offset": output["offset"],
+        "bytes": output["bytes"],
+        "in_place": one["in_place"],
+        "instructions": {
+            "m4_estimate": one["instructions_m4_estimate"],
+            "m4_dsp_estimate": one["instructions_m4_dsp_estimate"],
+        },
+    }
+
+
+def as_tables(model: str, project: CProject, notes: tuple[str, ...]) -> str:
+    """Return the table and a summary, in colour if standard output is a terminal."""
+    count = len(project.operators)
+    title = f"{model}: {count} operator{'s' * (count != 1)} in C"
+    return rendered(title, _table(project), _summary(project, notes))
+
+
+def _table(project: CProject) -> Table:
+    table = open_table()
+    add_names(table, "operator", (one["node"] for one in project.operators))
+    table.add_column("kind", overflow="fold", min_width=8)
+    for heading in ("products", "flash", "arena", "bytes", "M4 insn\n(estimate)"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for one in project.operators:
+        output = project.tensors[one["outputs"][0]]
+        place = "output" if output["offset"] is None else f"{output['offset']:,}"
+        table.add_row(
+            Name(one["node"]),
+            Text(printable(one["operator"])),
+            f"{one['macs']:,}" if one["macs"] else "-",
+            f"{one['flash']:,}" if one["flash"] else "-",
+            place + ("" if one["in_place"] is False else "*"),
+            f"{output['bytes']:,}",
+            "-" if one["no_code"] else f"{one['instructions_m4_estimate']:,}",
+        )
+    return table
+
+
+def _summary(project: CProject, notes: tuple[str, ...]) -> Iterator[Text]:
+    manifest = project.manifest
+    memory, compiled, verified = manifest["memory"], manifest["compiled"], manifest["verified"]
+    if any(one["in_place"] for one in project.operators):
+        yield Text("* on bytes of its input", style="dim")
+    yield Text(
+        f"arena {memory['arena']:,} B; nothing can be below {memory['bound']:,} B; inputs {memory['inputs']:,} B and "
+        f"outputs {memory['outputs']:,} B of the caller"
+    )
+    yield Text(f"flash {project.flash:,} B of weights and tables{_code(compiled)}")
+    yield Text(
+        f"{project.macs:,} products; about {manifest['instructions_m4_estimate']:,} instructions on a Cortex-M4, "
+        f"{manifest['instructions_m4_dsp_estimate']:,} with DSP (estimates)"
+    )
+    if verified is not None:
+        style = "red" if verified["differences"] else "green" if verified["equal"] else "yellow"
+        yield Text(printable(verified["sentence"]), style=style)
+    for note in (*notes, *project.notes):
+        if verified is None or note != verified["sentence"]:
+            yield Text(printable(f"note: {note}"), style="yellow")
+    yield Text(printable(f"wrote {project.folder}: {', '.join(project.files)}"))
+
+
+def _code(compiled: dict[str, Any] | None) -> str:
+    if compiled is None or compiled["code"] is None:
+        return ""
+    stack = "" if compiled["stack"] is None else f", stack about {compiled['stack']:,} B"
+    return f", code {compiled['code']:,} B{stack} ({compiled['compiler']} {' '.join(compiled['flags'])})"

@@ -1,0 +1,117 @@
+"""What a network takes: flash, products and instructions; with a compiler its code and stack too."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qengine.deploy.c.emit.build_files import sources_of
+from qengine.deploy.c.ir import CNetwork, Constant, Operation
+from qengine.deploy.c.verify import Compiler
+
+_M4, _M4_DSP = 2.75, 1.75
+"""Instructions of a product on a Cortex-M4, without and with its DSP instructions, as measured for 3x3 convolutions."""
+
+_OF_ELEMENT = 8
+"""Instructions of an element that is read and written, about."""
+
+
+def flash_of(constants: Iterable[Constant]) -> int:
+    """Return the bytes of constant arrays, each once."""
+    return sum(c.array.nbytes for c in {id(c): c for c in constants}.values())
+
+
+def instructions_of(operation: Operation, *, dsp: bool) -> int:
+    """Return about how many instructions an operation takes on a Cortex-M4; an estimate."""
+    if operation.view is not None:
+        return 0
+    elements = max([t.size for t in operation.outputs] + ([] if operation.macs else [t.size for t in operation.reads]))
+    return round(operation.macs * (_M4_DSP if dsp else _M4)) + _OF_ELEMENT * elements
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Sizes of a compiled network.
+
+    Attributes
+    ----------
+    compiler, flags : what compiled it.
+    code : bytes of instructions and of constants in the source; None where `size` is not there.
+    stack : most bytes of stack of a function and of what it calls, about; None where the compiler does not tell.
+    """
+
+    compiler: str
+    flags: tuple[str, ...]
+    code: int | None
+    stack: int | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything for a JSON object."""
+        return {"compiler": self.compiler, "flags": list(self.flags), "code": self.code, "stack": self.stack}
+
+
+def measure(
+    name: str, files: Mapping[str, str], compiler: Compiler, flags: Sequence[str] = ("-Os",), prefix: str = ""
+) -> Measured:
+    """Compile the files of a network, and return the sizes of its code and stack.
+
+    Parameters
+    ----------
+    name, files
+        Prefix of the network, and its files as text.
+    compiler, flags
+        Compiler and flags.
+    prefix
+        Beginning of the names of the tools of another machine, such as "arm-none-eabi-".
+    """
+    size_tool = shutil.which(f"{prefix}size")
+    with tempfile.TemporaryDirectory(prefix="qengine-") as folder:
+        root = Path(folder)
+        for path, text in files.items():
+            if path.endswith((".c", ".h")):
+                (root / path).write_text(text, encoding="utf-8", newline="\n")
+        source = f"{name}.c"
+        usage = [] if compiler.name.startswith("clang") else ["-fstack-usage"]
+        words = [compiler.path, "-std=c99", *flags, *usage, "-c", source, "-o", "object.o"]
+        result = subprocess.run(words, cwd=root, capture_output=True, check=False, timeout=600)
+        if result.returncode != 0:
+            return Measured(compiler.name, tuple(flags), None, None)
+        code = None if size_tool is None else _code(size_tool, root / "object.o")
+        usages = [path.read_text() for path in root.glob("*.su")]
+    if code is not None and sources_of(name, list(files)) == [source]:
+        code -= _linked_bytes(files[source])  # one file holds the weights too
+    return Measured(compiler.name, tuple(flags), code, _stack(usages))
+
+
+def _linked_bytes(text: str) -> int:
+    """Return the bytes of the weights in a source that holds all files."""
+    match = re.search(r"weights and tables, ([\d,]+) bytes", text)
+    return int(match[1].replace(",", "")) if match else 0
+
+
+def _code(tool: str, path: Path) -> int | None:
+    """Return the bytes of instructions and constants of an object file."""
+    text = subprocess.run([tool, str(path)], capture_output=True, text=True, check=False, timeout=60).stdout
+    lines = text.splitlines()
+    return int(lines[1].split()[0]) if len(lines) > 1 else None
+
+
+def _stack(usages: Sequence[str]) -> int | None:
+    """Return the most stack that a chain of three functions takes: run, an operator, a kernel."""
+    sizes = []
+    for line in "".join(usages).splitlines():
+        parts = line.split("\t")
+        if len(parts) >= 2 and parts[1].isdigit():
+            sizes.append(int(parts[1]))
+    return sum(sorted(sizes, reverse=True)[:3]) if sizes else None
+
+
+def constants_of(network: CNetwork) -> tuple[Constant, ...]:
+    """Return the constant arrays of a network, each once."""
+    return tuple({id(c): c for one in network.operations for c in one.constants}.values())
