@@ -93,7 +93,7 @@ class Divider:
 
     @property
     def row(self) -> tuple[int, ...]:
-        """The numbers of `enum net_divider`."""
+        """The numbers of `enum net_mean_divider`."""
         more = self.whole * self.divisor
         return (
             self.addends.positive + more,

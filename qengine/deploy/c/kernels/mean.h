@@ -27,31 +27,31 @@ struct net_mean_lines {
     struct net_mean_window window2;
 };
 
-/// taps
-struct net_taps {
+/// mean_taps
+struct net_mean_taps {
     int32_t x; /* elements before the first tap that is in the input */
     int32_t count;
 };
 
 /* The taps of output o that are in the input. */
-static NET_LEAF struct net_taps net_taps_in(const struct net_mean_window *w, int32_t o) {
+static NET_LEAF struct net_mean_taps net_mean_taps_in(const struct net_mean_window *w, int32_t o) {
     const int32_t start = o * w->step - w->before;
     const int32_t first = start < 0 ? (w->dilation - 1 - start) / w->dilation : 0;
     const int32_t room = w->size - start;
     const int32_t end = room < w->taps * w->dilation ? (room > 0 ? (room + w->dilation - 1) / w->dilation : 0) : w->taps;
-    struct net_taps found;
+    struct net_mean_taps found;
     found.x = (start + first * w->dilation) * w->x;
     found.count = end > first ? end - first : 0;
     return found;
 }
 
-/// mean_sums(x, a) needs mean_lines, taps
+/// mean_sums(x, a) needs mean_lines, mean_taps
 /* The sums over one window for `lanes` neighbouring outputs. */
 static NET_LEAF void net_mean_sums_$x$a(const struct net_mean_lines *p, const $x_t *x, int32_t o0, int32_t o1, int32_t o2,
     int32_t lanes, $a_t *sums) {
-    const struct net_taps t0 = net_taps_in(&p->window0, o0);
-    const struct net_taps t1 = net_taps_in(&p->window1, o1);
-    const struct net_taps t2 = net_taps_in(&p->window2, o2);
+    const struct net_mean_taps t0 = net_mean_taps_in(&p->window0, o0);
+    const struct net_mean_taps t1 = net_mean_taps_in(&p->window1, o1);
+    const struct net_mean_taps t2 = net_mean_taps_in(&p->window2, o2);
     const $x_t *start = x + t0.x + t1.x + t2.x;
     const int32_t d0 = p->window0.dilation * p->window0.x;
     const int32_t d1 = p->window1.dilation * p->window1.x;
@@ -90,9 +90,9 @@ static NET_LEAF void net_mean_sums_$x$a(const struct net_mean_lines *p, const $x
     }
 }
 
-/// divider
-/* The numbers of a division; see `net_quotient`. */
-enum net_divider {
+/// mean_divider
+/* The numbers of a division; see `net_mean_quotient`. */
+enum net_mean_divider {
     NET_ADDEND, /* of sums from 0 on */
     NET_NEGATIVE_ADDEND, /* of negative sums */
     NET_SCALE,
@@ -101,13 +101,13 @@ enum net_divider {
     NET_MULTIPLIER,
     NET_SHIFT,
     NET_WHOLE,
-    NET_DIVIDER_NUMBERS
+    NET_MEAN_NUMBERS
 };
 
-/// quotient(a) needs divider
+/// mean_quotient(a) needs mean_divider
 /* round(total * scale / divisor), as a number to which something was added, rounded down. The division is a
  * multiplication by numbers that were proved to be exact for all sums; `whole` quotients make all numbers positive. */
-static NET_LEAF $a_t net_quotient_$a($a_t total, const $a_t *d, int32_t multiplies, int32_t is_wide) {
+static NET_LEAF $a_t net_mean_quotient_$a($a_t total, const $a_t *d, int32_t multiplies, int32_t is_wide) {
     const $a_t addend = total < 0 ? d[NET_NEGATIVE_ADDEND] : d[NET_ADDEND];
     if (multiplies) {
         const uint32_t t = (uint32_t)total * (uint32_t)d[NET_SCALE] + (uint32_t)addend;
@@ -124,14 +124,14 @@ static NET_LEAF $a_t net_quotient_$a($a_t total, const $a_t *d, int32_t multipli
     }
 }
 
-/// kept_bits(a)
+/// mean_register(a)
 /* The low bits of a number, as a register keeps them. */
-static NET_LEAF $a_t net_kept_bits_$a($a_t v, int32_t bits) {
+static NET_LEAF $a_t net_mean_register_$a($a_t v, int32_t bits) {
     const $a_t sign = ($a_t)(($a_t)1 << (bits - 1));
     return ($a_t)(((v & ($a_t)(sign - 1 + sign)) ^ sign) - sign);
 }
 
-/// mean(x, y, a) needs mean_sums(x, a), quotient(a), kept_bits(a), requantize(a)
+/// mean(x, y, a) needs mean_sums(x, a), mean_quotient(a), mean_register(a), requantize(a)
 struct net_mean {
     struct net_mean_lines at;
     int32_t multiplies; /* whether quotients are products, and whether these have 64 bits */
@@ -164,7 +164,7 @@ static NET_INLINE void net_mean_$x$y$a$o(const struct net_mean *p, const $x_t *$
                         if (rows) {
                             const int32_t second = at->window0.count;
                             const int32_t third = second + at->window1.count;
-                            d += (rows[o0] + rows[second + o1] + rows[third + o2]) * (int32_t)NET_DIVIDER_NUMBERS;
+                            d += (rows[o0] + rows[second + o1] + rows[third + o2]) * (int32_t)NET_MEAN_NUMBERS;
                         }
                         for (lane = 0; lane < at->lane.count; lane += 64) {
                             const int32_t left = at->lane.count - lane;
@@ -175,10 +175,10 @@ static NET_INLINE void net_mean_$x$y$a$o(const struct net_mean *p, const $x_t *$
                             for (c = 0; c < lanes; c++) {
                                 $a_t total = sums[c];
                                 if (p->register_bits != 0) {
-                                    total = net_kept_bits_$a(($a_t)(total * p->register_scale), p->register_bits);
+                                    total = net_mean_register_$a(($a_t)(total * p->register_scale), p->register_bits);
                                 }
                                 to[(lane + c) * at->lane.y] = ($y_t)net_requantize_$a(
-                                    net_quotient_$a(total, d, p->multiplies, p->is_wide), &p->epilogue);
+                                    net_mean_quotient_$a(total, d, p->multiplies, p->is_wide), &p->epilogue);
                             }
                         }
                     }
@@ -255,7 +255,7 @@ static NET_INLINE void net_mean_float_$x$y$a$o(const struct net_mean_float *p, c
     }
 }
 
-/// mean_pass(x, a) needs quotient(a), requantize(a)
+/// mean_pass(x, a) needs mean_quotient(a), requantize(a)
 struct net_mean_pass {
     int32_t lines0; /* loops over the lines, and elements from one to the next */
     int32_t lines1;
@@ -296,8 +296,8 @@ static NET_INLINE void net_mean_pass_$x$a(
                     for (k = start; k < end; k++) {
                         sum += ($a_t)line[k * p->step];
                     }
-                    sum = net_quotient_$a(
-                        sum, dividers + rows[o] * (int32_t)NET_DIVIDER_NUMBERS, p->multiplies, p->is_wide);
+                    sum = net_mean_quotient_$a(
+                        sum, dividers + rows[o] * (int32_t)NET_MEAN_NUMBERS, p->multiplies, p->is_wide);
                     line[o * p->step] = ($x_t)net_requantize_$a(sum, &p->epilogue);
                 }
             }
