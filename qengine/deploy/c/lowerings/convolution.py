@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.deploy.c.filter_sums import FilterSums, filter_sums
-from qengine.deploy.c.ir import Call, CTensor, Operation, Parameters, Scratch
+from qengine.deploy.c.ir import Argument, Array, Call, CTensor, Operation, Parameters, Scratch
 from qengine.deploy.c.lowering import Context, lowers
 from qengine.deploy.c.overlaps import conv_overlap, depthwise_overlap
 from qengine.model.steps import Linear
@@ -85,20 +85,49 @@ def lower_convolution(context: Context) -> Operation:
 
 
 def _gathered(context: Context, sums: FilterSums) -> Call:
-    step, y = context.step, context.y
-    x_tensor = context.tensors[step.x.name]
-    x, to, form = Strides.of(x_tensor), Strides.of(y), step.product
-    inputs, filters = step.w.shape[1], step.w.shape[0] // form.group
+    step = context.step
     kernel = (1, *step.w.shape[2:])[-2:]
+    weights = sums.weights.reshape(len(sums.weights), step.w.shape[1], -1)
+    return gathered(context, sums, weights, Strides.of(context.y), _window(step.product, kernel))
+
+
+def gathered(
+    context: Context,
+    sums: FilterSums,
+    weights: Array,
+    to: Strides,
+    window: dict[str, int],
+    first: Call | None = None,
+    offset: int = 0,
+) -> Call:
+    """Return the call of a convolution of gathered columns.
+
+    Parameters
+    ----------
+    context, sums
+        The step, and the sums of its filters.
+    weights
+        Weights of the step, or a part of them: (filters, channels, taps).
+    to
+        Strides and size of the output, or of a part of it.
+    window
+        Fields of `struct net_window_shape` for the kernel, its strides and its padding.
+    first
+        Call of another part of the output, with the same bias and shifts; None for the only or first one.
+    offset
+        First element of the part of the output.
+    """
+    y, x_tensor, form = context.y, context.tensors[context.step.x.name], context.step.product
+    x = Strides.of(x_tensor)
+    inputs, filters = weights.shape[1], len(weights) // form.group
     by_cell = x.has_channels_last or inputs == 1
-    weights = sums.weights.reshape(len(sums.weights), inputs, -1)
     if by_cell:
         weights = weights.swapaxes(1, 2)
     weights, taps, padding = padded(weights.reshape(len(weights), -1))
     pixels = to.height * to.width
     band = band_of(sums, taps, x_tensor.bytes + y.bytes, pixels)
     numbers = {
-        "images": step.shape[0],
+        "images": y.shape[0],
         "image_x": x.image,
         "image_y": to.image,
         "groups": form.group,
@@ -120,7 +149,7 @@ def _gathered(context: Context, sums: FilterSums) -> Call:
             row=x.row,
             column=x.column,
             padding=padding,
-            **_window(form, kernel),
+            **window,
         ),
         "out": {
             "filters": filters,
@@ -132,10 +161,14 @@ def _gathered(context: Context, sums: FilterSums) -> Call:
         },
     }
     order = "filters, rows, columns, channels" if by_cell else "filters, channels, rows, columns"
-    constants = sums.constants(context, weights, order)
+    constants: tuple[Argument, ...] = sums.constants(context, weights, order)
+    if first is not None:
+        comment = f"{context.step.w.name}: {order}"
+        own = context.constant(f"weights{offset}", weights.astype(sums.weights.dtype), comment)
+        constants = (own, *first.arguments[2:4])
     columns = Scratch(np.dtype(np.int16), band * taps)
     types = {"x": x_tensor.dtype, "w": sums.weights.dtype, "y": y.dtype}
-    return Call("conv", types, (x_tensor, *constants, columns, y), numbers)
+    return Call("conv", types, (x_tensor, *constants, columns, y), numbers, (0, 0, 0, 0, 0, offset))
 
 
 def gather_numbers(sums: FilterSums, **numbers: int) -> Parameters:
