@@ -15,8 +15,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qengine.deploy.c.filter_sums import FilterSums, filter_sums
 from qengine.deploy.c.ir import Argument, Array, Call, CTensor, Operation, Parameters, Scratch
@@ -24,7 +26,10 @@ from qengine.deploy.c.lowering import Context, lowers
 from qengine.model.steps import Linear
 from qengine.model.steps.forms import Convolution
 
+Array = NDArray[Any]
+
 _SECOND_CACHE = 1 << 18  # bytes of weights above which reading them costs more than memory for columns
+_MOST_PADDED = 1.34  # taps with zeros after them, for each tap
 _PART = 8  # columns take at most this part of the tensors, or there are two
 
 
@@ -114,9 +119,9 @@ def gathered(
     by_cell = x.has_channels_last or inputs == 1
     if by_cell:
         weights = weights.swapaxes(1, 2)
-    taps = weights[0].size
+    weights, taps, padding = padded(weights.reshape(len(weights), -1))
     pixels = to.height * to.width
-    band = band_of(sums, x_tensor.bytes + y.bytes, pixels)
+    band = band_of(sums, taps, x_tensor.bytes + y.bytes, pixels)
     numbers = {
         "images": y.shape[0],
         "image_x": x.image,
@@ -139,6 +144,7 @@ def gathered(
             width=x.width,
             row=x.row,
             column=x.column,
+            padding=padding,
             **window,
         ),
         "out": {
@@ -166,7 +172,7 @@ def gather_numbers(sums: FilterSums, **numbers: int) -> Parameters:
     cell, step, kernel = numbers["cell"], numbers["cell_step"], numbers["kernel_width"]
     is_row = kernel == 1 or (numbers["dilation_right"] == 1 and numbers["column"] == cell)
     is_joined = is_row and (cell == 1 or step == 1)
-    in_fours = 1 if cell % 4 == 0 else 2
+    in_fours = 1 if cell % 4 == 0 and numbers["padding"] % 4 == 0 else 2
     return {
         **numbers,
         "is_joined": is_joined,
@@ -175,9 +181,22 @@ def gather_numbers(sums: FilterSums, **numbers: int) -> Parameters:
     }
 
 
-def band_of(sums: FilterSums, tensors: int, pixels: int) -> int:
+def padded(weights: Array) -> tuple[Array, int, int]:
+    """Return weights (filters, taps) with zeros after them, their taps, and the number of those zeros.
+
+    A vector of products should not end within a sum, unless many products with 0 are the price.
+    """
+    taps = weights.shape[1]
+    for multiple in (16, 4):
+        wide = -(-taps // multiple) * multiple
+        if taps > 4 and wide <= _MOST_PADDED * taps:
+            return np.pad(weights, ((0, 0), (0, wide - taps))), wide, wide - taps
+    return weights, taps, 0
+
+
+def band_of(sums: FilterSums, taps: int, tensors: int, pixels: int) -> int:
     """Return how many pixels are gathered at a time, for tensors of some bytes."""
-    column = 2 * sums.weights.shape[1]
+    column = 2 * taps
     weights = sums.weights.nbytes
     wanted = 8 if weights > _SECOND_CACHE else 4
     if column * wanted * _PART > max(tensors, weights):
