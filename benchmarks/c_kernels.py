@@ -29,7 +29,24 @@ from qengine.deploy.c.ir import Operation
 from qengine.deploy.c.network import network_of
 
 PORTS = Path(__file__).parents[1] / "tests" / "deploy" / "c" / "ports"
-QEMU = ["qemu-system-arm", "-M", "mps2-an386", "-display", "none", "-monitor", "none", "-serial", "none", "-icount", "shift=0", "-chardev", "stdio,id=out", "-semihosting-config", "enable=on,target=native,chardev=out", "-kernel"]
+QEMU = [
+    "qemu-system-arm",
+    "-M",
+    "mps2-an386",
+    "-display",
+    "none",
+    "-monitor",
+    "none",
+    "-serial",
+    "none",
+    "-icount",
+    "shift=0",
+    "-chardev",
+    "stdio,id=out",
+    "-semihosting-config",
+    "enable=on,target=native,chardev=out",
+    "-kernel",
+]
 FLAGS = ("-O2", "-O3", "-O3 -mavx2", "-O3 -march=native")
 
 

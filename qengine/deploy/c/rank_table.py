@@ -104,8 +104,8 @@ def _coded(entries: Array, blocks: Array, steps: Array, plain: tuple[int, int], 
     k = int(numbers.max(initial=0)).bit_length()
     words = (((numbers[:, None, :] >> np.arange(k)[:, None]) & 1) << np.arange(BLOCK - 1)).sum(axis=2)
     is_one = bool((slopes == slopes[:1]).all())
-    width = "i1" if -128 <= slopes.min(initial=0) and slopes.max(initial=0) <= 127 else "i4"
-    if width == "i4" and -(1 << 15) <= slopes.min() and slopes.max() < 1 << 15:
+    width = "i1" if slopes.min(initial=0) >= -128 and slopes.max(initial=0) <= 127 else "i4"
+    if width == "i4" and slopes.min() >= -(1 << 15) and slopes.max() < 1 << 15:
         width = "i2"
     return RankTable(
         len(entries),

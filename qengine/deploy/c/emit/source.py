@@ -52,7 +52,8 @@ class SourceWriter:
                 lines.append(f"/* {plain(constant.comment)} */")
                 lines.append(f"static {array_text(self.prefix, constant)}")
         names = self._names(one)
-        body = []
+        used = {a for call in one.calls for a in call.arguments if isinstance(a, CTensor)}
+        body = [f"    (void){names[t]};" for t in (*one.reads, *one.outputs) if t not in used]
         for number, call in enumerate(one.calls):
             function = self.kernels.add(call.kernel, call.types, one in self.arena.shares)
             arguments = [self._argument(a, call, i, names) for i, a in enumerate(call.arguments)]
