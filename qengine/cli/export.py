@@ -22,7 +22,7 @@ from qengine.cli.session import open_session
 from qengine.data import zoo
 from qengine.deploy.c import COptions, export_c
 from qengine.deploy.c.options import MOST_CHECKS
-from qengine.deploy.c.project import is_project
+from qengine.deploy.c_folder import is_c_folder
 from qengine.deploy.vectors import VectorOptions, export_vectors
 from qengine.deploy.vectors.pack import is_pack
 from qengine.errors import OptionError
@@ -268,7 +268,7 @@ def c(
     """
     wanted = written.c_options()
     entry = zoo.find(model)
-    check_folder(out, is_project)
+    check_folder(out, is_c_folder)
     settings = fixed.session_options(kernels)
     run_files(command.operators or [])
     with status(f"exporting {model}", quiet=command.json), np.errstate(all="ignore"):

@@ -45,8 +45,6 @@ def normal(order: Order, shape: tuple[int, ...]) -> Order:
 
 
 def _is_of_images(step: Step) -> bool:
-    if isinstance(step, Resize):
-        return min((axis.axis for axis in step.axes), default=2) >= 2
     forms: tuple[type, ...] = (Convolution, TransposedConvolution, WindowMax, WindowSum)
     form = getattr(step, "product", None) or getattr(step, "function", None) or getattr(step, "total", None)
     return isinstance(step, Linear | Move | Mean) and isinstance(form, forms)
@@ -56,4 +54,6 @@ def _keeps_axes(step: Step) -> bool:
     """Whether the output has the axes of the input, perhaps with other lengths."""
     if isinstance(step, Linear):
         return isinstance(step.product, ChannelScale)
+    if isinstance(step, Resize):
+        return True
     return isinstance(step, Move) and isinstance(step.function, Bounded | Padded | Sliced)

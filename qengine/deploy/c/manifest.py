@@ -19,6 +19,7 @@ from qengine.deploy.c.ir import CTensor, Operation
 from qengine.deploy.c.options import COptions
 from qengine.deploy.c.sizes import Measured, flash_of, instructions_of
 from qengine.deploy.c.verify import Verification
+from qengine.deploy.c_folder import KIND
 from qengine.deploy.vectors.describe import (
     activation_of,
     attributes_of,
@@ -35,9 +36,6 @@ from qengine.model.steps.accumulator import Accumulation
 from qengine.qformat import QFormat
 from qengine.runtime.plan.plan import BoundStep, Plan
 from qengine.runtime.session import InferenceSession
-
-KIND = "c"
-"""What the folder of a manifest is; a golden pack has no kind."""
 
 
 @cache

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,8 @@ from qengine.errors import OptionError
 
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
+
+ByteOrder = Literal["<", ">", "="]
 
 WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wsign-conversion", "-Wshadow", "-pedantic")
 _GUARD = 64  # bytes before and after the arena
@@ -195,7 +197,7 @@ def compile_program(
 
 
 def run_program(
-    parts: Sequence[Part], program: Path, emulator: Sequence[str] = (), byte_order: str = "="
+    parts: Sequence[Part], program: Path, emulator: Sequence[str] = (), byte_order: ByteOrder = "="
 ) -> list[list[dict[str, Array]]]:
     """Run a program on the samples of its networks, and return for each network and sample all tensors by C name.
 
@@ -245,12 +247,12 @@ def run_program(
     return found
 
 
-def _word(tensor: CTensor, byte_order: str) -> np.dtype[Any]:
+def _word(tensor: CTensor, byte_order: ByteOrder) -> np.dtype[Any]:
     own = np.dtype(np.uint8) if tensor.dtype.kind == "b" else tensor.dtype
     return own.newbyteorder(byte_order)
 
 
-def _bytes_of(tensor: CTensor, array: Array, byte_order: str) -> bytes:
+def _bytes_of(tensor: CTensor, array: Array, byte_order: ByteOrder) -> bytes:
     return tensor.placed(np.asarray(array)).astype(_word(tensor, byte_order)).tobytes()
 
 

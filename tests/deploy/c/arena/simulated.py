@@ -1,8 +1,8 @@
-"""Random networks in C, and a run of them byte by byte in an arena that notices every byte that is overwritten too early.
+"""Random networks in C, and a run of them byte by byte that notices every byte that is overwritten too early.
 
 Each byte of a tensor has a mark: the tensor that it was computed in, and its place there. Copies and views carry marks
-along. An operation runs in steps; a step reads some bytes and then writes some, so that an output may be written onto an
-input as far as the steps allow.
+along. An operation runs in steps; a step reads some bytes and then writes some, so that an output may be written onto
+an input as far as the steps allow.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ def operation(outputs, reads=(), overlap=None, scratch=(), view=None, calls=None
     node = Node("Op", tuple(t.name for t in reads), tuple(t.name for t in outputs), name=outputs[0].name)
     calls = (Call("op", {}, (*reads, *outputs, *scratch)),) if calls is None else calls
     overlap = (None,) * len(reads) if overlap is None else overlap
-    return Operation(node, "op", tuple(outputs), tuple(reads), () if view else tuple(calls), view, tuple(overlap), parts)
+    return Operation(
+        node, "op", tuple(outputs), tuple(reads), () if view else tuple(calls), view, tuple(overlap), parts
+    )
 
 
 def most_overlap(steps: list[Step]) -> int:
@@ -94,9 +96,7 @@ class Grown:
 
     def plain(self, name):
         count = self.random.choice([1, 1, 1, 2])
-        outputs = [
-            tensor(f"{name}_{k}", self.random.randint(1, 30), self.random.choice(WIDTHS)) for k in range(count)
-        ]
+        outputs = [tensor(f"{name}_{k}", self.random.randint(1, 30), self.random.choice(WIDTHS)) for k in range(count)]
         self.add(operation(outputs, self.some(3), scratch=self.scratch()))
 
     def rows(self, name):

@@ -5,6 +5,7 @@ from random import Random
 import numpy as np
 import pytest
 from deploy.c.arena.simulated import Grown, Run, most_overlap, operation, row_steps, tensor
+
 from qengine.deploy.c.arena import ArenaOptions, MemoryLimitError, plan_arena
 from qengine.deploy.c.ir import CNetwork, Scratch, View
 
