@@ -206,4 +206,6 @@ def literal(value: int) -> str:
         return str(value)
     if -(1 << 31) < value < 1 << 31:
         return f"INT32_C({value})" if value >= 0 else f"-INT32_C({-value})"
+    if value >= 1 << 63:
+        return f"UINT64_C({value})"
     return f"INT64_C({value})" if value >= 0 else f"-INT64_C({-value})"
