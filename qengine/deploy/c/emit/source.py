@@ -74,7 +74,7 @@ class SourceWriter:
         regions = self.arena.regions
         memory = f"&{self.prefix}_memory" if regions else "0"
         declared = "".join(
-            f"    {CType.of(r.dtype).name} elements{8 * r.width}[{-(-r.bytes // r.width)}];\n" for r in regions
+            f"    {CType.of(r.dtype).name} part{i}[{-(-r.bytes // r.width)}];\n" for i, r in enumerate(regions)
         )
         arena = f"static struct {{\n{declared}}} {self.prefix}_memory;\n\n" if regions else ""
         return (
