@@ -376,7 +376,6 @@ def _main(parts: Sequence[Part]) -> str:
     calls: list[str] = []
     for part in parts:
         name, upper = part.name, part.name.upper()
-        lines.append(f"void {name}_trace(int32_t id, const void *data, uint32_t bytes);")
         lines.append(f"void {name}_trace(int32_t id, const void *data, uint32_t bytes) {{ trace(id, data, bytes); }}")
         given, reads = [], []
         for role, tensors in (("in", part.network.inputs), ("out", part.network.outputs)):

@@ -23,7 +23,6 @@ Array = NDArray[Any]
 Arrays = Mapping[str, Array]
 
 _TEXT = """#include "@name@.h"
-#include "@name@_trace.h"
 
 #ifdef NET_TRACE
 
