@@ -128,14 +128,22 @@ class Phases:
         """The number of phases."""
         return len(self.taps)
 
+    @property
+    def apart(self) -> tuple[Phases, ...]:
+        """The phases, each by itself."""
+        return tuple(
+            replace(self, first=self.first + i * self.every, every=1, taps=(taps,)) for i, taps in enumerate(self.taps)
+        )
+
     def with_next(self, other: Phases) -> Phases | None:
         """Return these phases and a later one; None if it is not like these."""
         every = other.first - self.first if self.count == 1 else self.every
+        follows = other.first == self.first + every * self.count
         alike = replace(self, first=other.first, every=1, taps=other.taps) == other
-        moves = {b[:1] != a[:1] and b[0] - a[0] for a, b in pairwise((*self.taps, *other.taps))}
-        if alike and len(self.taps[0]) == len(other.taps[0]) and len(moves) == 1:
-            if other.first == self.first + every * self.count:
-                return replace(self, every=every, taps=(*self.taps, *other.taps))
+        firsts = [taps[0] if taps else 0 for taps in (*self.taps, *other.taps)]
+        evenly = len({b - a for a, b in pairwise(firsts)}) == 1
+        if follows and alike and evenly and len(self.taps[0]) == len(other.taps[0]):
+            return replace(self, every=every, taps=(*self.taps, *other.taps))
         return None
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine.deploy.c.curves import curves
 from qengine.deploy.c.epilogue import MOST_SHIFT, epilogue
 from qengine.deploy.c.ir import Call, Constant, CTensor, Parameters, Scratch
 from qengine.deploy.c.lowering import Context, NotExportable, accumulator
@@ -272,13 +273,35 @@ class Recurrence:
             bias,
         )
 
-    def table(self, role: str, entries: Array, least: int, numbers: Parameters, d: int) -> Constant:
-        """Return the entries for the codes that an epilogue gives, of all directions one where they are the same."""
-        low, high = numbers["low"], numbers["high"]
-        assert isinstance(low, int)
-        assert isinstance(high, int)
-        role = f"{role}{d}" if d and not self._same_tables() else role
-        return self.constant(role, entries[low - least : high - least + 1], f"entries for codes {low} to {high}")
+    def tables(
+        self, cell: Parameters | None = None
+    ) -> tuple[list[list[Constant]], list[dict[str, Any]], np.dtype[Any]]:
+        """Return the tables of each direction, the fields that tell of them, and the type of all of them.
+
+        Parameters
+        ----------
+        cell
+            Numbers of the epilogue of an LSTM's cell, whose function is the third one.
+        """
+        low, high = self.numbers.bounds or (None, None)
+        gate = epilogue(self.numbers.gates.word, 0, low, high)
+        names = ("f", "g", "last")
+        directions = self.numbers.tables[:1] if self._same_tables() else self.numbers.tables
+        given = [
+            (f"{name}{d or ''}", *_reached(one, gate if name != "last" or cell is None else cell))
+            for d, tables in enumerate(directions)
+            for name, one in zip(names, tables, strict=False)
+        ]
+        found = curves([(entries, least) for _, entries, least in given])
+        arrays, fields = [], []
+        for (role, _, _), curve in zip(given, found, strict=True):
+            ends = f"codes {curve.numbers['least']} to {curve.numbers['most']}"
+            arrays.append(self.constant(role, curve.array, f"a function of {ends}"))
+            fields.append(curve.numbers)
+        count, times = len(directions[0]), self.rule.sizes.directions // len(directions)
+        each = [slice(d * count, (d + 1) * count) for d in range(len(directions))] * times
+        own = [dict(zip(names, fields[one], strict=False)) for one in each]
+        return [arrays[one] for one in each], own, found[0].array.dtype
 
     def _same_tables(self) -> bool:
         functions = self.rule.options.gates(self.rule.cell)
@@ -307,3 +330,11 @@ def _row_sums(weights: Array, most: int) -> list[list[int]]:
 
 def _plain_strides(shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(prod(shape[axis + 1 :]) for axis in range(len(shape)))
+
+
+def _reached(table: Any, numbers: Parameters) -> tuple[Array, int]:
+    """Return the entries of a table for the codes that an epilogue gives, and the first of these."""
+    low, high = numbers["low"], numbers["high"]
+    assert isinstance(low, int)
+    assert isinstance(high, int)
+    return table.entries[low - table.least : high - table.least + 1], low

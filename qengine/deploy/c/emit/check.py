@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine.deploy.c.emit.arrays import array_text
 from qengine.deploy.c.emit.formats import c_type
 from qengine.deploy.c.emit.parameters import parameter_of
-from qengine.deploy.c.emit.source import array_text
 from qengine.deploy.c.emit.stamp import Stamp, plain
 from qengine.deploy.c.emit.templates import filled
 from qengine.deploy.c.ir import CNetwork, Constant, CTensor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qengine.deploy.c.emit.source import array_text
+from qengine.deploy.c.emit.arrays import array_text
 from qengine.deploy.c.emit.stamp import Stamp, plain
 from qengine.deploy.c.ir import Constant, CType
 

@@ -337,6 +337,7 @@ struct net_window_shape {
     int32_t dilation_right;
     int32_t pad_top;
     int32_t pad_left;
+    int32_t padding; /* elements at the end of a column that meet weights of 0, for an even number of taps */
     int32_t is_joined; /* whether the cells that a kernel meets in a row lie side by side */
     int32_t zero; /* number that is taken from each code, so that 16 bits hold it */
     int32_t fours; /* order of elements for instructions of pairs: 0 as they are, 1 changed in each run, 2 in the column */
@@ -376,15 +377,25 @@ static NET_LEAF void net_spread_$x(const $x_t *x, int32_t step, int32_t count, i
 static NET_LEAF void net_window_column_$x(const struct net_window_shape *p, const $x_t *x, int32_t down, int32_t right, int16_t *column) {
     const int32_t top = down * p->stride_down - p->pad_top, left = right * p->stride_right - p->pad_left;
     int32_t plane, i, j, k;
+    const int32_t last_row = top + (p->kernel_height - 1) * p->dilation_down, run = p->kernel_width * p->cell;
+    const int32_t is_in_row = p->is_joined && left >= 0 && left + p->kernel_width <= p->width;
+    const int32_t is_whole = is_in_row && top >= 0 && last_row < p->height;
     int16_t *to = column;
-    for (plane = 0; plane < p->planes; plane++) {
+    for (plane = 0; is_whole && plane < p->planes; plane++) {
+        for (i = 0; i < p->kernel_height; i++) {
+            const int32_t from = plane * p->plane + (top + i * p->dilation_down) * p->row + left * p->column;
+            net_spread_$x(x + from, 1, run, p->zero, p->fours, to);
+            to += run;
+        }
+    }
+    for (plane = 0; !is_whole && plane < p->planes; plane++) {
         for (i = 0; i < p->kernel_height; i++) {
             const int32_t at = top + i * p->dilation_down;
             const int32_t from = plane * p->plane + at * p->row;
             const int32_t is_inside = at >= 0 && at < p->height;
-            if (p->is_joined && is_inside && left >= 0 && left + p->kernel_width <= p->width) {
-                net_spread_$x(x + (from + left * p->column), 1, p->kernel_width * p->cell, p->zero, p->fours, to);
-                to += p->kernel_width * p->cell;
+            if (is_in_row && is_inside) {
+                net_spread_$x(x + (from + left * p->column), 1, run, p->zero, p->fours, to);
+                to += run;
                 continue;
             }
             for (j = 0; j < p->kernel_width; j++) {
@@ -399,6 +410,9 @@ static NET_LEAF void net_window_column_$x(const struct net_window_shape *p, cons
                 to += p->cell;
             }
         }
+    }
+    for (k = 0; k < p->padding; k++) {
+        *to++ = 0;
     }
 #ifdef NET_DSP
     if (p->fours == 2) {

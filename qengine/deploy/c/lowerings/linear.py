@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from qengine.deploy.c.epilogue import epilogue
 from qengine.deploy.c.ir import Argument, Call, Constant, CTensor, Operation
 from qengine.deploy.c.linear_bias import Bias, bias_of
+from qengine.deploy.c.linear_loops import MOST_LANES, WINDOWS, Nest, PlacedNest
 from qengine.deploy.c.linear_nests import Operands, broadcast_strides, nests_of, too_many_windows
 from qengine.deploy.c.linear_sums import Sums, table_of
 from qengine.deploy.c.lowering import Context, NotExportable, lowers
-from qengine.deploy.c.linear_loops import MOST_LANES, WINDOWS, Nest, PlacedNest
 from qengine.model.graph import NO_ACTIVATION
 from qengine.model.steps import Linear, Tensor
 from qengine.model.steps.forms import ChannelScale

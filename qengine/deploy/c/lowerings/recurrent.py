@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -56,15 +55,6 @@ def _index(one: BoundStep) -> int:
     return one.step.index
 
 
-def _table_type(*tables: GateTable) -> np.dtype[Any]:
-    """Return the type that holds the entries of some tables."""
-    low = min(int(one.entries.min()) for one in tables)
-    high = max(int(one.entries.max()) for one in tables)
-    narrow = np.dtype(np.uint16) if low >= 0 else np.dtype(np.int16)
-    limits = np.iinfo(narrow)
-    return narrow if limits.min <= low and high <= limits.max else _INT32
-
-
 def _most_entry(table: GateTable) -> int:
     return int(np.abs(table.entries).max())
 
@@ -99,6 +89,7 @@ def _lstm(part: Recurrence, h: Scratch, c: Scratch | None, lengths: Constant | N
         extra[3 * hidden :] = extra[0]
     shifts, (x_up, h_up, drop, p_up) = part.shifts(sums["a"], extra)
     memory, given = part.memory(sums["a"], part.rows)
+    arrays, curve, kind = part.tables(epilogue(cells.word, 0))
     weights = part.weights()
     peepholes = None if p is None else part.constant("peepholes", p.elements, f"codes of '{p.name}'")
 
@@ -112,22 +103,15 @@ def _lstm(part: Recurrence, h: Scratch, c: Scratch | None, lengths: Constant | N
         )
         state_drop = f.fraction_bits + last.fraction_bits - numbers.state.fraction_bits
         cell, steps = epilogue(cells.word, cell_drop), part.recurrence(d, shifts, x_up, h_up, drop)
-        gate = steps["gate"]
-        assert isinstance(gate, Mapping)
-        kind = _table_type(*(one for tables in numbers.tables for one in tables))
         types = part.types | sums | {"c": cells.word.dtype, "t": kind, "m": wide}
         types["p"] = np.dtype(np.int8) if p is None else p.elements.dtype
         types["q"] = accumulator(_most_entry(f) * _most_entry(last), state_drop)
-        tables = [
-            part.table(role, one.entries.astype(kind), one.least, own, d)
-            for role, one, own in (("f", f, gate), ("g", g, gate), ("last", last, cell))
-        ]
         y, place = part.written(d)
-        arguments = (part.x, *weights, peepholes, shifts, lengths, *tables, memory, given, c, h, y)
+        arguments = (part.x, *weights, peepholes, shifts, lengths, *arrays[d], memory, given, c, h, y)
         offsets = (*part.offsets(d), d * 3 * hidden, *(0,) * 9, place)
         own = {
-            **{"steps": steps, "coupled": numbers.coupled, "one": f.one, "gate_least": gate["low"]},
-            **{"cell_least": cell["low"], "p_up": p_up, "kept_up": kept_up, "entered_up": entered_up},
+            **{"steps": steps, "coupled": numbers.coupled, "one": f.one, **curve[d]},
+            **{"p_up": p_up, "kept_up": kept_up, "entered_up": entered_up},
             **{"cell": cell, "state": epilogue(numbers.state.word, state_drop)},
         }
         return Call("lstm", types, arguments, own, offsets)
@@ -142,22 +126,19 @@ def _gru(part: Recurrence, h: Scratch, c: Scratch | None, lengths: Constant | No
     sums = part.sum_types
     shifts, (x_up, h_up, drop) = part.shifts(sums["a"])
     memory, given = part.memory(sums["a"], 2 * hidden)
+    arrays, curve, kind = part.tables()
     weights, kept = part.weights(), part.scratch(state.word.dtype, hidden)
 
     def call(d: int) -> Call:
         f, g = numbers.tables[d]
         entered_up, kept_up, state_drop, wide = _entered(f, g, state)
         steps = part.recurrence(d, shifts, x_up, h_up, drop)
-        kind = _table_type(*(one for tables in numbers.tables for one in tables))
         types = part.types | sums | {"t": kind, "m": wide}
         types["q"] = accumulator(_most_entry(f) * largest(state.word), f.fraction_bits)
-        gate = steps["gate"]
-        assert isinstance(gate, Mapping)
-        tables = [part.table(r, one.entries.astype(kind), one.least, gate, d) for r, one in (("f", f), ("g", g))]
         y, place = part.written(d)
-        arguments = (part.x, *weights, shifts, lengths, *tables, memory, given, kept, h, y)
+        arguments = (part.x, *weights, shifts, lengths, *arrays[d], memory, given, kept, h, y)
         own = {
-            **{"steps": steps, "one": f.one, "gate_least": gate["low"], "entered_up": entered_up, "kept_up": kept_up},
+            **{"steps": steps, "one": f.one, **curve[d], "entered_up": entered_up, "kept_up": kept_up},
             **{"reset": epilogue(state.word, f.fraction_bits), "state": epilogue(state.word, state_drop)},
         }
         return Call("gru", types, arguments, own, (*part.offsets(d), *(0,) * 8, place))
@@ -199,6 +180,7 @@ def _gru_after(part: Recurrence, h: Scratch, c: Scratch | None, lengths: Constan
         row[:], row[own] = values[0], values
     shifts, (x_up, h_up, drop, *others) = part.shifts(sums["a"], *parts)
     memory, given = part.memory(sums["a"], 4 * hidden)
+    arrays, curve, kind = part.tables()
     w, r, bias = part.weights()
     assert part.own_bias is not None
     inside = None
@@ -209,15 +191,11 @@ def _gru_after(part: Recurrence, h: Scratch, c: Scratch | None, lengths: Constan
         f, g = numbers.tables[d]
         entered_up, kept_up, state_drop, total = _entered(f, g, state)
         steps = part.recurrence(d, shifts, x_up, h_up, drop)
-        kind = _table_type(*(one for tables in numbers.tables for one in tables))
         types = part.types | sums | {"t": kind, "b": wide, "m": total}
-        gate = steps["gate"]
-        assert isinstance(gate, Mapping)
-        tables = [part.table(role, one.entries.astype(kind), one.least, gate, d) for role, one in (("f", f), ("g", g))]
         y, place = part.written(d)
-        arguments = (part.x, w, r, bias, inside, shifts, lengths, *tables, memory, given, h, y)
+        arguments = (part.x, w, r, bias, inside, shifts, lengths, *arrays[d], memory, given, h, y)
         fields = {
-            **{"steps": steps, "one": f.one, "gate_least": gate["low"], "of_x_up": others[0], "of_h_up": others[1]},
+            **{"steps": steps, "one": f.one, **curve[d], "of_x_up": others[0], "of_h_up": others[1]},
             **{"hidden_drop": others[2], "entered_up": entered_up, "kept_up": kept_up},
             "state": epilogue(state.word, state_drop),
         }
@@ -230,21 +208,18 @@ def _gru_after(part: Recurrence, h: Scratch, c: Scratch | None, lengths: Constan
 def _rnn(part: Recurrence, h: Scratch, c: Scratch | None, lengths: Constant | None) -> Cell:
     """Return the calls of an RNN."""
     del c
-    numbers, sums = part.numbers, part.sum_types
+    sums = part.sum_types
     shifts, (x_up, h_up, drop) = part.shifts(sums["a"])
     memory, given = part.memory(sums["a"], part.rows)
+    arrays, curve, kind = part.tables()
     weights = part.weights()
 
     def call(d: int) -> Call:
-        (table,) = numbers.tables[d]
         steps = part.recurrence(d, shifts, x_up, h_up, drop)
-        gate = steps["gate"]
-        assert isinstance(gate, Mapping)
-        entries = part.table("states", table.entries, table.least, gate, d)
         y, place = part.written(d)
-        arguments = (part.x, *weights, shifts, lengths, entries, memory, given, h, y)
-        own = {"steps": steps, "gate_least": gate["low"]}
-        return Call("rnn", part.types | sums, arguments, own, (*part.offsets(d), *(0,) * 6, place))
+        arguments = (part.x, *weights, shifts, lengths, *arrays[d], memory, given, h, y)
+        own = {"steps": steps} | curve[d]
+        return Call("rnn", part.types | sums | {"t": kind}, arguments, own, (*part.offsets(d), *(0,) * 6, place))
 
     return call
 
