@@ -37,7 +37,9 @@ def test_a_folder_and_its_table(model, tmp_path, capsys):
     assert "(estimates)" in printed
     assert "note: input 'net_image' takes" not in printed
     assert f"wrote {out}: " in printed.replace("\n", " ")
-    assert max(len(line) for line in printed.split("arena ")[0].splitlines()) <= 80
+    table = printed.split("\n\n")[0].splitlines()[1:]
+    assert len(table) == 7
+    assert max(map(len, table)) <= 80
     project = CProject.read(out)
     assert project.manifest["target"] == "cmsis-nn-q7"
     assert project.manifest["check"]["known_answer"] == "data"
