@@ -150,7 +150,7 @@ class COptionsTyped:
         typer.Option(
             "--trace",
             metavar="",
-            help="Keep the model beside the files: `qengine compare FOLDER TRACE` then needs nothing else.",
+            help="Write the model too: `qengine compare FOLDER TRACE` then needs nothing else.",
             rich_help_panel=C,
         ),
     ] = False

@@ -100,7 +100,7 @@ def test_shapes_and_bundled_models(tmp_path, capsys):
     ("words", "message"),
     [
         ([], "C computes codes of a run in fixed point"),
-        (["--qformat", "Q3.4", "--name", "a-b"], "name 'a-b' is no identifier of C"),
+        (["--qformat", "Q3.4", "--name", "a-b"], "name 'a-b' is not an identifier of C"),
         (["--qformat", "Q3.4", "--ram", "50"], "the arena needs"),
         (["--qformat", "Q3.4", "--ram", "lots"], "ram must be a number of bytes"),
         (["--qformat", "Q3.4", "--shape", "image=1"], "no input 'image'"),

@@ -1,4 +1,4 @@
-"""What a network takes: flash, products and instructions; with a compiler its code and stack too."""
+"""Sizes of a network in C: flash, products and instructions; with a compiler its code and stack too."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Measured:
 
     Attributes
     ----------
-    compiler, flags : what compiled it.
+    compiler, flags : compiler and its flags.
     code : bytes of instructions and of the numbers of kernels; None where `size` is not there.
     stack : most bytes of stack of a function and of what it calls, about; None where the compiler does not tell.
     """
@@ -68,7 +68,7 @@ def measure(
     name, files
         Prefix of the network, and its files as text.
     held
-        Bytes of weights and tables that the source holds, which are no code.
+        Bytes of weights and tables that the source holds, which do not count as code.
     compiler, flags
         Compiler and flags.
     """

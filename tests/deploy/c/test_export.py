@@ -110,7 +110,7 @@ def test_a_folder_is_replaced_or_refused(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"name": "7seg"}, "is no identifier of C"),
+        ({"name": "7seg"}, "is not an identifier of C"),
         ({"name": "main"}, "word of C"),
         ({"name": "stdint"}, "file name that others have"),
         ({"check": -1}, "check must be a whole number, 0 to 1000"),
