@@ -1,6 +1,6 @@
 """Speed of exported C: convolutions beside the loop that other generators emit, and instructions of a Cortex-M4.
 
-    python benchmarks/c_kernels.py [--seconds S] [--flags "-O3 -march=native"]... [--form NAME]... [--no-arm]
+    python benchmarks/c_kernels.py [--seconds S] [--flags "-O3 -march=native"]... [--form NAME]... [--network NAME]... [--no-arm]
 
 Prints, for each form and set of flags of gcc, billions of multiply-accumulates a second of one thread (CPU time, the
 best of many runs, in turns): those of our code, and those of a loop that goes pixel by pixel and tests the bounds of
@@ -12,41 +12,33 @@ a Cortex-M3, which has not.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
+import embedded_networks
 import numpy as np
 from onnx import helper, numpy_helper
 
 from qengine import InferenceSession
+from qengine.analysis.bench import interleaved
+from qengine.analysis.bench.rivals import RivalSetup, rival_runs
 from qengine.deploy.c.emit import source_files
 from qengine.deploy.c.ir import Operation
 from qengine.deploy.c.network import network_of
 
 PORTS = Path(__file__).parents[1] / "tests" / "deploy" / "c" / "ports"
-QEMU = [
-    "qemu-system-arm",
-    "-M",
-    "mps2-an386",
-    "-display",
-    "none",
-    "-monitor",
-    "none",
-    "-serial",
-    "none",
-    "-icount",
-    "shift=0",
-    "-chardev",
-    "stdio,id=out",
-    "-semihosting-config",
-    "enable=on,target=native,chardev=out",
-    "-kernel",
-]
+QEMU = (
+    *("qemu-system-arm", "-M", "mps2-an386", "-display", "none", "-monitor", "none", "-serial", "none"),
+    *("-icount", "shift=0", "-chardev", "stdio,id=out"),
+    *("-semihosting-config", "enable=on,target=native,chardev=out", "-kernel"),
+)
 FLAGS = ("-O2", "-O3", "-O3 -mavx2", "-O3 -march=native")
 
 
@@ -96,6 +88,16 @@ static __attribute__((noinline)) void naive(const int8_t *x, int8_t *y) {{
 }}
 """
 
+FILL = """uint32_t state = 1;
+    for (int i = 0; i < {in_size}; i++) {{
+        state = state * 1103515245u + 12345u;
+        planes[i] = (int8_t)(state >> 16);
+        x[{x_at}] = planes[i];
+    }}
+    static const int8_t given[] = {{{numbers}}};
+    for (int i = 0; i < (int)sizeof given; i++) naive_w[i] = given[i];
+"""
+
 HOST_MAIN = """
 #include <stdio.h>
 #include <stdlib.h>
@@ -109,13 +111,7 @@ int main(int argc, char **argv) {{
     static int8_t x[{in_size}], planes[{in_size}], y[{out_size}], z[{out_size}];
     static int64_t scratch[{scratch} / 8 + 1];
     double best[2] = {{1e9, 1e9}}, end = seconds() + atof(argv[argc - 1]);
-    uint32_t state = 1;
-    for (int i = 0; i < {in_size}; i++) {{
-        state = state * 1103515245u + 12345u;
-        planes[i] = (int8_t)(state >> 16);
-        x[{x_at}] = planes[i];
-    }}
-    FILL_WEIGHTS
+    FILL
     while (seconds() < end) {{
         double a = seconds();
         {call};
@@ -133,15 +129,18 @@ int main(int argc, char **argv) {{
 
 ARM_MAIN = """
 #include "port.h"
-static int8_t x[{in_size}], y[{out_size}];
+static int8_t x[{in_size}], planes[{in_size}], y[{out_size}], z[{out_size}];
 static int64_t scratch[{scratch} / 8 + 1];
 int main(void) {{
     char text[24];
     int at = 23;
     uint64_t start, count;
+    FILL
     start = port_ticks();
     {call};
     count = port_ticks() - start;
+    naive(planes, z);
+    for (int i = 0; i < {out_size}; i++) if (y[{y_at}] != z[i]) return 1;
     text[at] = 0;
     do {{ text[--at] = (char)('0' + count % 10); count /= 10; }} while (count);
     port_text(text + at);
@@ -206,18 +205,14 @@ def main_text(form: Form, one: Operation, weights: np.ndarray, bias: np.ndarray,
         "in_size": x.size,
         "out_size": y.size,
         "scratch": one.scratch,
+        "numbers": ", ".join(map(str, weights.reshape(-1).tolist())),
         "call": f"net_step_y(x, y{', (void *)scratch' if one.scratch else ''})",
         "x_at": _place(x.shape, x.strides),
         "y_at": _place(y.shape, y.strides),
     }
-    numbers = ", ".join(map(str, weights.reshape(-1).tolist()))
-    fill = (
-        f"static const int8_t given[] = {{{numbers}}};\nfor (int i = 0; i < {weights.size}; i++) naive_w[i] = given[i];"
-    )
-    parts = ['#include "net.c"', f"static const int32_t bias_of[] = {{{', '.join(map(str, bias.tolist()))}}};"]
-    if "naive" in main:
-        parts.append(NAIVE.format(**names))
-    return "\n".join([*parts, main.format(**names).replace("FILL_WEIGHTS", fill)])
+    biases = ", ".join(map(str, bias.tolist()))
+    head = f'#include "net.c"\nstatic const int32_t bias_of[] = {{{biases}}};'
+    return "\n".join([head, NAIVE.format(**names), main.replace("FILL", FILL).format(**names)])
 
 
 def _place(shape: tuple[int, ...], strides: tuple[int, ...]) -> str:
@@ -246,6 +241,33 @@ def measured(name: str, form: Form, flags: str, seconds: float) -> str:
     return f"{name:28} {flags:20} {rates[0]:7.1f} GMAC/s, the loop {rates[1]:5.2f}: {rates[0] / rates[1]:5.1f}x"
 
 
+def whole(name: str, flags: str, seconds: float) -> str:
+    """Return the line for a network beside ONNX Runtime's int8, one thread, CPU time, in turns."""
+    one = embedded_networks.EMBEDDED[name]()
+    session = InferenceSession(one.model, qformat="Q3.4", isa="reference")
+    feeds = one.feeds[0]
+    network = network_of(session, feeds)
+    with tempfile.TemporaryDirectory() as folder_name:
+        folder = Path(folder_name)
+        sources = source_files(network, "net").files
+        for file, text in sources.items():
+            (folder / file).write_text(text)
+        names = [file for file in sources if file.endswith(".c")]
+        command = ["gcc", "-std=c99", *flags.split(), "-shared", "-fPIC", *names, "-o", "net.so"]
+        subprocess.run(command, cwd=folder, check=True)
+        run_in = ctypes.CDLL(str(folder / "net.so")).net_run
+        tensors = [np.zeros(t.size, t.dtype) for t in (*network.inputs, *network.outputs)]
+        pointers = [ctypes.c_void_p(a.ctypes.data) for a in tensors]
+        path = folder / "model.onnx"
+        path.write_bytes(one.model if isinstance(one.model, bytes) else Path(one.model).read_bytes())
+        rivals = rival_runs(["onnxruntime"], RivalSetup(path, feeds, 8, 1))
+        runs = {"C": lambda: run_in(*pointers)} | {rival: run for rival, run in rivals.items() if callable(run)}
+        times = {key: t.best_ms for key, t in interleaved(runs, seconds, clock=time.process_time).items()}
+    rival = times.get("onnxruntime")
+    ratio = "" if rival is None else f", ONNX Runtime int8 {rival:.3f} ms: {rival / times['C']:.2f}x"
+    return f"{name:28} {flags:20} {times['C']:.3f} ms{ratio}"
+
+
 def counted(name: str, form: Form, core: str, flags: str) -> str:
     """Return the line for a form on a Cortex-M in QEMU."""
     memory = "flash=0,flash_size=0x400000,ram=0x20000000,ram_size=0x400000,stack_size=4096"
@@ -269,6 +291,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=1)
     parser.add_argument("--flags", action="append")
     parser.add_argument("--form", action="append", help="forms whose name contains this")
+    parser.add_argument("--network", action="append", default=[], help="one of embedded_networks, whole")
     parser.add_argument("--no-arm", action="store_true")
     given = parser.parse_args()
     wanted = given.form or [""]
@@ -278,6 +301,9 @@ def main() -> int:
         if any(word in name for word in wanted):
             for flags in given.flags or FLAGS:
                 print(measured(name, form, flags, given.seconds), flush=True)
+    for name in given.network:
+        for flags in given.flags or FLAGS:
+            print(whole(name, flags, 4 * given.seconds), flush=True)
     if given.no_arm or not all(map(shutil.which, ("arm-none-eabi-gcc", "qemu-system-arm"))):
         return 0
     for name, form in ARM_FORMS.items():

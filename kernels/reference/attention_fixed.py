@@ -98,5 +98,7 @@ def attention_fixed(
     bits = POWER_BITS + 8 * v.dtype.itemsize + (e.shape[-1]).bit_length()
     total: Any = e.sum(axis=-1, keepdims=True).astype(integer_dtype(bits + down))
     kind: Any = np.dtype(np.float64) if bits <= _EXACT_BITS else integer_dtype(bits)
-    sums = (e.astype(kind) @ v.astype(kind)).astype(integer_dtype(bits + up))
+    products = e.astype(kind) @ v.astype(kind)
+    whole = products.astype(np.int64) if kind == np.float64 else products
+    sums = whole.astype(integer_dtype(bits + up))
     return requantize_quotient(sums << up, np.maximum(total, 1) << down, word, tally=tally)

@@ -15,7 +15,9 @@ from qengine.cli.output.compare import as_json, as_tables, dumps_as_json, dumps_
 from qengine.cli.output.console import status
 from qengine.cli.session import open_session
 from qengine.data import zoo
+from qengine.deploy.c_folder import is_c_folder
 from qengine.deploy.compare import Comparison, compare_dump, read_dump
+from qengine.deploy.compare.c_subject import subject_of_c
 from qengine.deploy.compare.dump import Dump
 from qengine.deploy.compare.from_inputs import subject_of_inputs
 from qengine.deploy.compare.learn import learn
@@ -32,7 +34,7 @@ Reference = Annotated[
     typer.Argument(
         metavar="PACK|MODEL",
         show_default=False,
-        help="A golden pack; an .onnx file or a bundled model, with formats; or another dump.",
+        help="A golden pack, or a network in C; an .onnx file or a bundled model, with formats; or another dump.",
     ),
 ]
 DumpPath = Annotated[
@@ -63,7 +65,7 @@ class CompareOptions:
         typer.Option(
             "--model",
             metavar="MODEL",
-            help="The model of a pack that holds none, with its formats.",
+            help="The model of a pack or of a network in C that holds none, with its formats.",
             rich_help_panel=PANEL,
         ),
     ] = None
@@ -117,6 +119,8 @@ def compare(
 
     qengine compare pack traces --learn device.toml
 
+    qengine compare net net.trace
+
     qengine compare a.npz b.npz
 
     Exit status: 0 where all codes are equal, 1 where they differ, 2 for an error.
@@ -144,7 +148,7 @@ def compare(
 def _is_dump(path: str) -> bool:
     """Whether a path is a dump, and neither a pack nor a model."""
     place = Path(path)
-    if zoo.find(path) is not None or is_pack_folder(path) or place.suffix.lower() == ".onnx":
+    if zoo.find(path) is not None or is_pack_folder(path) or is_c_folder(path) or place.suffix.lower() == ".onnx":
         return False
     return place.is_dir() or place.suffix.lower() in (".npz", ".npy", ".csv", ".log", ".hex", ".bin", ".raw", ".json")
 
@@ -165,12 +169,32 @@ def _subject(
             return subject_of_pack(reference)
         settings = fixed.session_options(kernels)
         return subject_of_pack(reference, open_session(zoo.path_of(compared.model_of_pack), settings))
+    if is_c_folder(reference):
+        return _subject_of_c(reference, data, compared, fixed, kernels)
     if compared.model_of_pack is not None:
-        raise OptionError(f"--model is for a pack, and {reference} is none: give the model in its place")
+        raise OptionError(f"--model is for a pack or a network in C, and {reference} is none: leave it out")
     session = open_session(zoo.path_of(reference), fixed.session_options(kernels))
     if not session.in_fixed_point:
         raise OptionError("a dump is compared with codes of fixed point: give a --qformat or --formats")
     return _with_samples(reference, session, data, kernels)
+
+
+def _subject_of_c(
+    reference: str,
+    data: options.DataBesideLayout,
+    compared: CompareOptions,
+    fixed: options.FixedPointOptions,
+    kernels: options.KernelOptions,
+) -> Subject:
+    if compared.model_of_pack is None:
+        if fixed != options.FixedPointOptions():
+            raise OptionError("a network in C has its own formats: leave them out, or give --model MODEL too")
+        found = subject_of_c(reference)
+    else:
+        settings = fixed.session_options(kernels)
+        found = subject_of_c(reference, open_session(zoo.path_of(compared.model_of_pack), settings))
+    given = _with_samples(reference, found.session, data, kernels)
+    return Subject(found.session, given.samples, given.labels, found.aliases)
 
 
 def _with_samples(

@@ -11,7 +11,7 @@ import typer
 from qengine.atomic_files import check_folder
 from qengine.cli import options, parsing
 from qengine.cli.answer import Answer
-from qengine.cli.command_line import command_line
+from qengine.cli.command_line import written_line
 from qengine.cli.operators import run_files
 from qengine.cli.options.panels import INPUTS
 from qengine.cli.output.c import as_json as c_as_json
@@ -22,7 +22,7 @@ from qengine.cli.session import open_session
 from qengine.data import zoo
 from qengine.deploy.c import COptions, export_c
 from qengine.deploy.c.options import MOST_CHECKS
-from qengine.deploy.c.project import is_project
+from qengine.deploy.c_folder import is_c_folder
 from qengine.deploy.vectors import VectorOptions, export_vectors
 from qengine.deploy.vectors.pack import is_pack
 from qengine.errors import OptionError
@@ -150,7 +150,7 @@ class COptionsTyped:
         typer.Option(
             "--trace",
             metavar="",
-            help="Keep the model beside the files: `qengine compare FOLDER TRACE` then needs nothing else.",
+            help="Write the model too: `qengine compare FOLDER TRACE` then needs nothing else.",
             rich_help_panel=C,
         ),
     ] = False
@@ -268,14 +268,14 @@ def c(
     """
     wanted = written.c_options()
     entry = zoo.find(model)
-    check_folder(out, is_project)
+    check_folder(out, is_c_folder)
     settings = fixed.session_options(kernels)
     run_files(command.operators or [])
     with status(f"exporting {model}", quiet=command.json), np.errstate(all="ignore"):
         session = open_session(zoo.path_of(model), settings)
         lengths = parsing.shapes(shapes or [], session.graph)
         feeds = _samples(model if entry else None, session, data, lengths, kernels.max_elements)
-        line = command_line("c", model, written, fixed, data, shapes)
+        line = written_line("c", model, written, fixed, data, shapes)
         project = export_c(session, out, wanted, shapes=lengths, feeds=feeds, command=line)
     text = (c_as_json if command.json else c_as_tables)(model, project, session.notes)
     verified = project.verification

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from qengine.deploy.c.index_maps import COPY_AXES
-from qengine.deploy.c.ir import Argument, Call, Constant, CTensor, Scratch
+from qengine.deploy.c.ir import Argument, Call, Constant, CTensor, Part, Scratch
 from qengine.deploy.c.nests import Nest
 
 
@@ -34,6 +35,19 @@ def copy_calls(x: Argument, y: CTensor | Scratch, nest: Nest, offsets: tuple[int
     numbers |= {f"x{i}": s for i, s in enumerate((0,) * missing + from_x)}
     numbers |= {f"y{i}": s for i, s in enumerate((0,) * missing + to_y)}
     return (Call("rearrange", types, (x, y), numbers, given),)
+
+
+def whole_copies(calls: Sequence[Call]) -> tuple[Part, ...]:
+    """Return the parts of an output that are whole inputs, where each call writes elements of its own."""
+    found = []
+    for call in calls:
+        x, *_, y = call.arguments
+        before_x, *_, before_y = call.offsets or (0, 0)
+        is_whole = call.kernel == "copy" and isinstance(x, CTensor) and call.numbers["size"] == x.size and not before_x
+        if is_whole and isinstance(y, CTensor):
+            assert isinstance(x, CTensor)
+            found.append(Part(x, before_y, call))
+    return tuple(found)
 
 
 def fill_call(y: CTensor, value: int, nest: Nest, offset: int = 0) -> Call:

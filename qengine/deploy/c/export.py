@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import islice
-from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
@@ -21,12 +20,13 @@ from qengine.deploy.c.golden import Arrays, Golden, Sample, checksums, known_ans
 from qengine.deploy.c.manifest import c_manifest, completed
 from qengine.deploy.c.network import network_of, plan_of
 from qengine.deploy.c.options import CKeywords, COptions
-from qengine.deploy.c.project import CProject, is_project
+from qengine.deploy.c.project import CProject
 from qengine.deploy.c.shapes import feeds_of_shapes
-from qengine.deploy.c.sizes import Measured, measure
+from qengine.deploy.c.sizes import Measured, flash_of, measure
 from qengine.deploy.c.softmax import without_softmax
 from qengine.deploy.c.verifier import Verifier
 from qengine.deploy.c.verify import Verification, find_compiler
+from qengine.deploy.c_folder import is_c_folder
 from qengine.deploy.vectors.model_file import write_model
 from qengine.keywords import check_keywords, options_with
 from qengine.runtime.plan.plan import Plan
@@ -87,7 +87,7 @@ def export_c(
     """
     check_keywords("export_c", keywords, CKeywords)
     wanted = options_with(COptions, options, keywords)
-    check_folder(folder, is_project)
+    check_folder(folder, is_c_folder)
     samples: list[Feeds] = [] if feeds is None else [feeds] if isinstance(feeds, Mapping) else [dict(f) for f in feeds]
     export = _Export(session, wanted, samples, shapes, on_stage or (lambda _: None), command or _command(wanted))
     with session.limited(), np.errstate(all="ignore"):
@@ -95,7 +95,7 @@ def export_c(
         verification, measured = export.compiled(verifier, contents) if wanted.verify else (None, None)
         manifest["notes"] += [] if verification is None or verification.compiler else [verification.sentence]
         export.on_stage("writing")
-        with replacing_folder(folder, is_project) as temporary:
+        with replacing_folder(folder, is_c_folder) as temporary:
             for name, text in contents.items():
                 (temporary / name).write_text(text, encoding="utf-8", newline="\n")
             if wanted.trace:
@@ -160,7 +160,8 @@ class _Export:
         files["Makefile"] = makefile(options.name, stamp, names)
         files["CMakeLists.txt"] = cmake_lists(options.name, stamp, names)
         files["README.md"] = readme(source, options.name, stamp, manifest, sources_of(options.name, names))
-        verifier = Verifier(golden, source.network, options.name, files, given, arrays)
+        held = flash_of(c for c in source.constants if options.one_file or c.is_visible)
+        verifier = Verifier(golden, source.network, options.name, files, given, arrays, held)
         return files, manifest, verifier
 
     def _given(self, golden: Golden, plan: Plan, arrays: Feeds) -> list[Arrays]:
@@ -183,9 +184,4 @@ class _Export:
         if compiler is None:
             return Verification(None), None
         found = verifier.with_compiler(compiler, ("-O2",), verifier.samples())
-        return found, measure(self.options.name, contents, compiler)
-
-
-def project_folder(path: str | os.PathLike[str]) -> bool:
-    """Whether a path is that of a folder with a network in C."""
-    return Path(path).is_dir() and is_project(Path(path))
+        return found, measure(self.options.name, contents, verifier.held, compiler)

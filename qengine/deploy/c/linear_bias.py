@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from qengine.kernels.reference.word import Word, wrap
 Array = NDArray[Any]
 
 _I32, _I64 = np.dtype(np.int32), np.dtype(np.int64)
-_LOOPS = 3  # of the kernel
+_LOOPS = ("outer", "middle", "inner")
 _MOST_MOVED = 1 << 62
 
 
@@ -84,44 +85,104 @@ def _dtype_of(least: int, most: int) -> np.dtype[Any]:
 
 
 def _computed(context: Context, sums: Sums) -> Bias:
-    step, rules, rule = sums.step, sums.rules, sums.rules.bias_rule
-    assert step.b is not None
-    b, product_bits = context.tensors[step.b.name], np.asarray(rules.product_bits)
-    own = np.asarray(rule.fraction_bits if isinstance(rule.fraction_bits, int) else product_bits - rule.shift)
-    cut = np.asarray(rules.cut if sums.in_order else 0)
-    added = np.array([int(v).bit_length() for v in sums.half.ravel().tolist()]).reshape(sums.half.shape)
-    stages = np.broadcast_arrays(step.b.fraction_bits - own, own - product_bits, cut, added)
-    _check(sums, stages[0], stages[1], cut)
-    table_shape = stages[0].shape
-    table = np.stack([np.clip(s, -MOST_SHIFT, MOST_SHIFT) for s in stages], axis=-1).astype(np.int8)
-    constant = context.constant("bias_shifts", table, "bits dropped, three times; 1 + the bit that is added")
-    least, most = sums.bias_ends
-    dtype = _I32 if max(-least, most) << max(0, -int(cut.min())) < 1 << 30 and not added.any() else _I64
-    shape = np.broadcast_shapes(step.bias_shape, table_shape)
-    scratch = Scratch(dtype, int(np.prod(shape)))
-    own_strides = _in_shape(step.b.shape, b.strides, step.bias_shape)
-    ndim = len(shape)
-    own_strides = (*(0,) * (ndim - len(own_strides)), *own_strides)
-    shifts = broadcast_strides(table_shape, ndim)
-    numbers: dict[str, Any] = {
-        "held": epilogue(Word(16, True, str(rule.rounding)), 0),
-        "cut": epilogue(Word(16, True, str(rules.rule.rounding)), 0),
-        "least": max(-(1 << (rule.bits - 1)), -(1 << 63)),
-        "most": min((1 << (rule.bits - 1)) - 1, (1 << 63) - 1),
-    }
-    calls, types = [], {"b": b.dtype, "y": dtype}
-    inner = max(0, ndim - _LOOPS)
-    lengths = (*(1,) * (_LOOPS - ndim), *shape)[-_LOOPS:]
-    moves_b = (*(0,) * (_LOOPS - ndim), *own_strides)[-_LOOPS:]
-    moves_s = (*(0,) * (_LOOPS - ndim), *shifts)[-_LOOPS:]
-    for axis, name in enumerate(("outer", "middle", "inner")):
-        numbers |= {name: lengths[axis], f"{name}_b": moves_b[axis], f"{name}_shift": moves_s[axis]}
-    size = int(np.prod(lengths))
-    for count, place in enumerate(product(*(range(n) for n in shape[:inner]))):
-        at = [sum(i * s for i, s in zip(place, strides, strict=False)) for strides in (own_strides, shifts)]
-        part = Scratch(dtype, size, count * size * dtype.itemsize)
-        calls.append(Call("bias", types, (b, constant, part), numbers, (at[0], 4 * at[1], 0)))
+    b = sums.step.b
+    assert b is not None
+    tensor, table = context.tensors[b.name], _Stages.of(sums)
+    table.check(b.name, tensor.ends)
+    shape = np.broadcast_shapes(sums.step.bias_shape, table.shape)
+    axes = [axis for axis, n in enumerate(shape) if n != 1]
+    own = _in_shape(tensor.shape, tensor.strides, sums.step.bias_shape)
+    strides = [
+        [(*(0,) * (len(shape) - len(one)), *one)[axis] for axis in axes]
+        for one in (own, broadcast_strides(table.shape, len(shape)))
+    ]
+    lengths = [shape[axis] for axis in axes]
+    apart = max(0, len(axes) - len(_LOOPS))
+    numbers: dict[str, Any] = table.numbers(sums)
+    inside = [(1, 0, 0)] * len(_LOOPS) + list(zip(lengths, *strides, strict=True))
+    for name, (length, step, shift_step) in zip(_LOOPS, inside[-len(_LOOPS) :], strict=True):
+        numbers |= {name: length, f"{name}_b": step, f"{name}_shift": shift_step}
+    dtype = _start_dtype(sums)
+    scratch = Scratch(dtype, prod(shape))
+    constant = context.constant("bias_shifts", table.codes, "bits dropped, three times; 1 + the bit that is added")
+    size, calls = prod(lengths[apart:]), []
+    for count, place in enumerate(product(*map(range, lengths[:apart]))):
+        at, shift_at = (sum(i * n for i, n in zip(place, one, strict=False)) for one in strides)
+        arguments = (tensor, constant, scratch)
+        calls.append(
+            Call("bias", {"b": tensor.dtype, "y": dtype}, arguments, numbers, (at, 4 * shift_at, count * size))
+        )
     return Bias(shape, dtype, scratch, tuple(calls))
+
+
+def _start_dtype(sums: Sums) -> np.dtype[Any]:
+    """Return the type of a computed bias in units of the sums."""
+    least, most = sums.start_ends
+    return _I32 if max(-least - 1, most) < 1 << 31 else _I64
+
+
+@dataclass(frozen=True)
+class _Stages:
+    """Shifts of a computed bias on its way to the sums.
+
+    Attributes
+    ----------
+    held : bits dropped from its own word to that of biases.
+    brought : bits dropped to the units of the products: none, or fewer than none.
+    cut : bits dropped to the units of the register.
+    added : 1 + the bit that is added for a rounding; 0 for none.
+    """
+
+    held: Array
+    brought: Array
+    cut: Array
+    added: Array
+
+    @classmethod
+    def of(cls, sums: Sums) -> _Stages:
+        """Return those of a step."""
+        assert sums.step.b is not None
+        rule, product_bits = sums.rules.bias_rule, np.asarray(sums.rules.product_bits)
+        own = np.asarray(rule.fraction_bits if isinstance(rule.fraction_bits, int) else product_bits - rule.shift)
+        cut = np.asarray(sums.rules.cut if sums.in_order else 0)
+        added = np.array([int(v).bit_length() for v in sums.half.ravel().tolist()]).reshape(sums.half.shape)
+        return cls(*np.broadcast_arrays(sums.step.b.fraction_bits - own, own - product_bits, cut, added))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the table."""
+        return self.held.shape
+
+    @property
+    def codes(self) -> Array:
+        """The table: four numbers for each channel."""
+        stages = (self.held, self.brought, self.cut, self.added)
+        return np.stack([np.clip(s, -MOST_SHIFT, MOST_SHIFT) for s in stages], axis=-1).astype(np.int8)
+
+    def numbers(self, sums: Sums) -> dict[str, Any]:
+        """Return the numbers of the roundings and of the ends of the words."""
+        rule, least, most = sums.rules.bias_rule, -(1 << 63), (1 << 63) - 1
+        low, high = sums.stops or (least, most)
+        return {
+            "held": epilogue(Word(16, True, str(rule.rounding)), 0),
+            "cut": epilogue(Word(16, True, str(sums.rules.rule.rounding)), 0),
+            "least": max(-(1 << (rule.bits - 1)), least),
+            "most": min((1 << (rule.bits - 1)) - 1, most),
+            "low": max(low, least),
+            "high": min(high, most),
+        }
+
+    def check(self, name: str, ends: tuple[int, int]) -> None:
+        """Refuse a bias that leaves 62 bits on its way."""
+        largest, size = 0, max(1, *map(abs, ends))
+        for stage in (self.held, self.brought, self.cut):
+            size <<= max(0, -int(stage.min()))
+            largest = max(largest, size)
+        if max(largest, 1 << int(self.added.max())) >= _MOST_MOVED:
+            raise NotExportable(
+                f"bias '{name}' needs more than 62 bits on its way to the sums: give it a format whose fraction bits "
+                "are closer to theirs"
+            )
 
 
 def _in_shape(shape: tuple[int, ...], strides: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[int, ...]:
@@ -130,19 +191,3 @@ def _in_shape(shape: tuple[int, ...], strides: tuple[int, ...], wanted: tuple[in
     assert [n for n in shape if n != 1] == [n for n in wanted if n != 1], (shape, wanted)
     left = iter(given)
     return tuple(0 if n == 1 else next(left) for n in wanted)
-
-
-def _check(sums: Sums, held: Array, brought: Array, cut: Array) -> None:
-    """Refuse a bias that leaves 64 bits on its way to the units of the register."""
-    step = sums.step
-    assert step.b is not None
-    ends = sums.context.tensors[step.b.name].ends
-    code = max(1, *map(abs, ends)) << max(0, -int(held.min()))
-    word = min(code, 1 << (sums.rules.bias_rule.bits - 1))
-    product_units = word << max(0, -int(brought.min()))
-    register = product_units << max(0, -int(cut.min()))
-    if max(code, product_units, register) >= _MOST_MOVED:
-        raise NotExportable(
-            f"bias '{step.b.name}' needs more than 62 bits on its way to the sums: give it a format whose "
-            "fraction bits are closer to theirs"
-        )

@@ -1,17 +1,17 @@
-"""The loops of each form of a linear operator; see `nest`."""
+"""The loops of each form of a linear operator; see `linear_loops`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import product
+from dataclasses import dataclass, replace
+from itertools import pairwise, product
 from math import gcd, prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.deploy.c.nest import WINDOWS, Factor, Loop, Nest, Window
+from qengine.deploy.c.linear_loops import WINDOWS, Factor, Loop, Nest, Window
 from qengine.model.steps import Linear
 from qengine.model.steps.forms import ChannelScale, Convolution, MatrixProduct, TransposedConvolution
 
@@ -61,7 +61,7 @@ def nests_of(step: Linear, at: Operands) -> tuple[Nest, ...]:
     if isinstance(form, Convolution):
         return (_convolution(step, form, at),)
     if isinstance(form, TransposedConvolution):
-        return _phases(step, form, at)
+        return _transposed(step, form, at)
     if isinstance(form, MatrixProduct):
         return (_matrix_product(step, form, at),)
     assert isinstance(form, ChannelScale), form
@@ -100,52 +100,111 @@ def _channels(step: Linear, at: Operands, group: int, filters: int, channels: in
     )
 
 
-def _phases(step: Linear, form: TransposedConvolution, at: Operands) -> tuple[Nest, ...]:
-    """Return a nest for each phase of a transposed convolution.
+@dataclass(frozen=True)
+class Phases:
+    """Outputs of a transposed convolution along an axis that are found alike: a convolution with a stride of 1.
 
     Output o sums x[i] * w[k] over all i * stride + k * dilation - pad = o. The outputs o = phase + q * stride meet
     every (stride / gcd)-th tap of the kernel only, and neighbours among these taps meet inputs that are dilation / gcd
-    apart. So each phase is a convolution with stride 1, of weights of its own.
+    apart. Phases with as many taps, outputs and padding differ in nothing but their weights.
+
+    Attributes
+    ----------
+    first, every, count : first phase, distance of two, and their number.
+    taps : taps of each phase, in the order in which a convolution reads them.
+    pad, dilation : padding, and distance of the inputs of two taps.
+    outputs : number of outputs of each phase.
     """
-    kernel, spatial = step.w.shape[2:], range(len(step.w.shape) - 2)
+
+    first: int
+    every: int
+    taps: tuple[tuple[int, ...], ...]
+    pad: int
+    dilation: int
+    outputs: int
+
+    @property
+    def count(self) -> int:
+        """The number of phases."""
+        return len(self.taps)
+
+    @property
+    def apart(self) -> tuple[Phases, ...]:
+        """The phases, each by itself."""
+        return tuple(
+            replace(self, first=self.first + i * self.every, every=1, taps=(taps,)) for i, taps in enumerate(self.taps)
+        )
+
+    def with_next(self, other: Phases) -> Phases | None:
+        """Return these phases and a later one; None if it is not like these."""
+        every = other.first - self.first if self.count == 1 else self.every
+        follows = other.first == self.first + every * self.count
+        alike = replace(self, first=other.first, every=1, taps=other.taps) == other
+        firsts = [taps[0] if taps else 0 for taps in (*self.taps, *other.taps)]
+        evenly = len({b - a for a, b in pairwise(firsts)}) == 1
+        if follows and alike and evenly and len(self.taps[0]) == len(other.taps[0]):
+            return replace(self, every=every, taps=(*self.taps, *other.taps))
+        return None
+
+
+def phases_of(form: TransposedConvolution, kernel: int, outputs: int, axis: int) -> list[Phases]:
+    """Return the phases along a spatial axis, those together that are alike.
+
+    Parameters
+    ----------
+    form
+        The transposed convolution.
+    kernel, outputs
+        Length of the kernel and of the output along the axis.
+    axis
+        The axis, counted from the first spatial one.
+    """
+    stride, dilation, pad = form.strides[axis], form.dilations[axis], form.pads[axis][0]
+    found: list[Phases] = []
+    for phase in range(min(stride, outputs)):
+        first = phase + pad
+        taps = tuple(k for k in reversed(range(kernel)) if (first - k * dilation) % stride == 0)
+        before = -((first - taps[0] * dilation) // stride) if taps else 0
+        apart = dilation // gcd(stride, dilation)
+        one = Phases(phase, 1, (taps,), before, apart, -(-(outputs - phase) // stride))
+        joined = found[-1].with_next(one) if found else None
+        found[-1:] = [joined] if joined is not None else [*found[-1:], one]
+    return found
+
+
+def _transposed(step: Linear, form: TransposedConvolution, at: Operands) -> tuple[Nest, ...]:
+    kernel = step.w.shape[2:]
     channels, filters = step.w.shape[0] // form.group, step.w.shape[1]
     known = at.weights
     if known is not None:  # (groups, channels, filters, kernel...), and then as those of a convolution
         known = known.reshape(form.group, channels, filters, *kernel).swapaxes(1, 2)
     own = () if known is not None else (at.w[0] * channels, at.w[1], at.w[0])
-    loops = _channels(step, at, form.group, filters, channels)
+    axes = [phases_of(form, n, step.shape[2 + i], i) for i, n in enumerate(kernel)]
     found = []
-    for phase in product(*(range(min(form.strides[i], step.shape[2 + i])) for i in spatial)):
-        windows, picks, moves, offset = [], [], [], 0
-        for i in spatial:
-            taps, pad, dilation = _taps_of(phase[i] + form.pads[i][0], kernel[i], form.strides[i], form.dilations[i])
-            loop = at.loop(2 + i, -(-(step.shape[2 + i] - phase[i]) // form.strides[i]), every=form.strides[i])
-            windows.append(Window(loop, len(taps), dilation, 1, pad, step.x.shape[2 + i], at.x[2 + i], 3 + i))
-            picks.append(taps)
-            if known is None:
-                offset += taps[0] * at.w[2 + i] if taps else 0
-                moves.append((taps[1] - taps[0]) * at.w[2 + i] if len(taps) > 1 else 0)
-        shape = (form.group, filters, channels, *(len(taps) for taps in picks))
-        array = known
-        for i, taps in enumerate(picks):
-            array = None if array is None else np.take(array, taps, axis=3 + i)
-        x = 0
-        y = sum(p * at.y[2 + i] for i, p in enumerate(phase))
-        factor = Factor(shape, array, (*own, *moves) if known is None else (), offset)
-        found.append(Nest(loops, tuple(windows), channels, at.x[1], 2, factor, x, y))
+    for phases in product(*axes):
+        windows, loops, array = [], [*_channels(step, at, form.group, filters, channels)], known
+        steps, moves, offset, y = [], [], 0, 0
+        for i, one in enumerate(phases):
+            every, axis = form.strides[i], 2 + i
+            loop = at.loop(axis, one.outputs, every=every)
+            taps = len(one.taps[0])
+            windows.append(Window(loop, taps, one.dilation, 1, one.pad, step.x.shape[axis], at.x[axis], 3 + i))
+            loops.append(at.loop(axis, one.count, every=one.every, w=3 + len(kernel) + i))
+            y += one.first * at.y[axis]
+            if array is not None:
+                picked = np.take(array, np.array(one.taps, np.intp).reshape(one.count, taps), axis=3 + i)
+                array = np.moveaxis(picked, 3 + i, -1)
+            elif taps:
+                offset += one.taps[0][0] * at.w[axis]
+                steps.append((one.taps[0][1] - one.taps[0][0]) * at.w[axis] if taps > 1 else 0)
+                moves.append((one.taps[1][0] - one.taps[0][0]) * at.w[axis] if one.count > 1 else 0)
+            else:
+                steps.append(0)
+                moves.append(0)
+        shape = (form.group, filters, channels, *(w.taps for w in windows), *(one.count for one in phases))
+        factor = Factor(shape, array, (*own, *steps, *moves) if known is None else (), offset)
+        found.append(Nest(tuple(loops), tuple(windows), channels, at.x[1], 2, factor, 0, y))
     return tuple(found)
-
-
-def _taps_of(first: int, kernel: int, stride: int, dilation: int) -> tuple[list[int], int, int]:
-    """Return the taps of a phase, mirrored as a convolution reads them, its padding, and the distance of their inputs.
-
-    The phase begins at output `first`, counted from the start of the padding: it sums inputs (first - k * dilation) /
-    stride over the taps k for which that is a whole number.
-    """
-    taps = [k for k in reversed(range(kernel)) if (first - k * dilation) % stride == 0]
-    if not taps:
-        return [], 0, 1
-    return taps, -((first - taps[0] * dilation) // stride), dilation // gcd(stride, dilation)
 
 
 def _matrix_product(step: Linear, form: MatrixProduct, at: Operands) -> Nest:

@@ -84,6 +84,14 @@ class Sums:
         ]
         return int(found[0].min(initial=0)), int(found[1].max(initial=0))
 
+    @property
+    def start_ends(self) -> Ends:
+        """The least and the most of a computed bias in units of the register, with the constant of a rounding."""
+        shift = int(self.cuts.min()) if self.in_order else 0
+        least, most = ((end << -shift if shift < 0 else end) for end in self.bias_ends)
+        low, high = self.stops or (least, most + _largest(self.half))
+        return max(low, least), min(high, most + _largest(self.half))
+
     # Bounds in units of the products
 
     @cached_property

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.deploy.c.epilogue import epilogue, room
-from qengine.deploy.c.ir import Call, Constant, CTensor, Operation, Parameters, View
+from qengine.deploy.c.ir import Call, Constant, CTensor, Operation, Parameters, Part, View
 from qengine.errors import QEngineError
 from qengine.model.rules import Arithmetic
 from qengine.model.steps import Step, Tensor
@@ -94,7 +94,12 @@ class Context:
         return epilogue(self.arithmetic.word(self.out.one_format), shift, low, high)
 
     def operation(
-        self, *calls: Call, overlap: tuple[int | None, ...] | None = None, macs: int = 0, comments: tuple[str, ...] = ()
+        self,
+        *calls: Call,
+        overlap: tuple[int | None, ...] | None = None,
+        parts: tuple[Part, ...] = (),
+        macs: int = 0,
+        comments: tuple[str, ...] = (),
     ) -> Operation:
         """Return the operation of some calls; by default no output may share memory with an input."""
         reads = self.reads
@@ -105,6 +110,7 @@ class Context:
             reads,
             calls,
             overlap=overlap if overlap is not None else (None,) * len(reads),
+            parts=parts,
             macs=macs,
             comments=comments,
         )

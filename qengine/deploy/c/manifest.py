@@ -19,6 +19,7 @@ from qengine.deploy.c.ir import CTensor, Operation
 from qengine.deploy.c.options import COptions
 from qengine.deploy.c.sizes import Measured, flash_of, instructions_of
 from qengine.deploy.c.verify import Verification
+from qengine.deploy.c_folder import KIND
 from qengine.deploy.vectors.describe import (
     activation_of,
     attributes_of,
@@ -35,9 +36,6 @@ from qengine.model.steps.accumulator import Accumulation
 from qengine.qformat import QFormat
 from qengine.runtime.plan.plan import BoundStep, Plan
 from qengine.runtime.session import InferenceSession
-
-KIND = "c"
-"""What the folder of a manifest is; a golden pack has no kind."""
 
 
 @cache
@@ -68,9 +66,9 @@ def c_manifest(
     options, command
         Options, and the command line.
     notes
-        What a user should know.
+        Lines for the user.
     checked
-        What the inputs of the self-test are: of the known answer, then of those whose outputs are compared.
+        Words for the inputs of the self-test: of the known answer, then of those whose outputs are compared.
     """
     network, arena = source.network, source.arena
     target = getattr(session.options, "target", None)
@@ -119,11 +117,11 @@ def completed(
     Parameters
     ----------
     manifest
-        What `c_manifest` returned.
+        Result of `c_manifest`.
     contents
         Content of the other files by name.
     verification, measured
-        What a verification found and measured; None without one.
+        Results of a verification; None without one.
     """
     checksums = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(contents.items())}
     whole = {

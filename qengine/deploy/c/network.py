@@ -16,6 +16,7 @@ from qengine.deploy.c.ir import Call, CNetwork, Constant, CTensor, Operation, Pa
 from qengine.deploy.c.layouts import Order, order_of
 from qengine.deploy.c.lowering import Context, NotExportable, lower
 from qengine.deploy.c.ranges import ends_of, word_ends
+from qengine.deploy.c.sharing import with_shared_constants
 from qengine.deploy.vectors.names import identifiers
 from qengine.errors import OptionError, UnsupportedError
 from qengine.model.graph import Node
@@ -99,7 +100,7 @@ class _Lowered:
             raise UnsupportedError(_refused(self.reasons))
         outputs = tuple(self._output(name, t) for name, t in self.plan.outputs.items())
         inputs = tuple(self.tensors[t.name] for t in self.plan.inputs)
-        return CNetwork(inputs, outputs, tuple(self.operations))
+        return CNetwork(inputs, outputs, with_shared_constants(self.operations))
 
     def _add(self, t: Tensor, order: Order, place: Place, ends: tuple[int, int]) -> None:
         dtype = t.dtype if t.format is None else t.format.dtype

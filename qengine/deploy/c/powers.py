@@ -1,6 +1,6 @@
 """Tables of powers e^-d for C: every entry, or two short tables of factors and a bit for every entry.
 
-A table over distances of 16-bit codes takes hundreds of kilobytes. But e^-(256 h + l) = e^-256h e^-l, and factors with 32
+A table for 16-bit codes takes hundreds of kilobytes. But e^-(256 h + l) = e^-256h e^-l, and factors with 32
 fraction bits give a product that, cut to 30 fraction bits, is the entry or 1 less. Which of both is one bit an entry.
 """
 
@@ -19,7 +19,7 @@ _DROPPED = 34  # of the bits of a product
 
 
 def power_words(powers: NDArray[np.int64], fraction_bits: int) -> NDArray[np.uint32]:
-    """Return what `net_power` reads for the first entries of a `power_table` of codes with some fraction bits."""
+    """Return what `net_power_of` reads for the first entries of a `power_table` of codes with some fraction bits."""
     coded = _coded(powers, fraction_bits)
     return powers.astype(np.uint32) if coded is None else coded
 

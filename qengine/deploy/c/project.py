@@ -2,43 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qengine.deploy.c.manifest import KIND, c_schema
-from qengine.deploy.vectors.manifest import GENERATOR
+from qengine.deploy.c.manifest import c_schema
+from qengine.deploy.c_folder import manifest_of
 from qengine.deploy.vectors.schema import fault_of
 from qengine.errors import FeedError, OptionError
-from qengine.input_files import read_input
 
 if TYPE_CHECKING:
     from qengine.deploy.c.verifier import Verifier
     from qengine.deploy.c.verify import Verification
-
-
-def is_project(folder: Path) -> bool:
-    """Whether a folder holds a network in C that qengine wrote, which another one may replace."""
-    return manifest_of(folder) is not None
-
-
-def manifest_of(folder: Path) -> dict[str, Any] | None:
-    """Return the manifest in a folder; None where there is none."""
-    try:
-        paths = sorted(path for path in Path(folder).iterdir() if path.suffix == ".json")
-    except OSError:
-        return None
-    for path in paths:
-        try:
-            found = json.loads(read_input(path).decode("utf-8"))
-        except (OSError, ValueError, RecursionError):
-            continue
-        if isinstance(found, dict) and found.get("generator") == GENERATOR and found.get("kind") == KIND:
-            return found
-    return None
 
 
 @dataclass(frozen=True)
@@ -114,12 +91,12 @@ class CProject:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user should know."""
+        """Lines for the user."""
         return tuple(self.manifest["notes"])
 
     @property
     def verification(self) -> dict[str, Any] | None:
-        """What `verify=True` found at the export, as JSON; None without it."""
+        """The verification at the export, as JSON; None without `verify=True`."""
         found: dict[str, Any] | None = self.manifest["verified"]
         return found
 
@@ -131,11 +108,11 @@ class CProject:
         Parameters
         ----------
         feeds
-            Feeds of one run or of several, beside zeros, extremes and random codes; None for none.
+            Feeds of one run or of several, which are added to zeros, extremes and random codes; None for none.
         compiler
             Compiler; None for the first of gcc, clang and cc on the PATH.
         flags
-            Flags beside those for C99 and warnings.
+            Flags that are added to those for C99 and warnings.
         samples
             Number of samples that are not of the feeds.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 
 from qengine.deploy.c.ir import Parameters
@@ -96,7 +97,7 @@ def row_axes(
         If the memory of the tensors is in pieces that three loops over rows, or in a row, do not reach.
     """
     cuts = sorted({cut for shape in (view, *(shape for shape, _ in tensors)) for cut in _cuts(shape)}, reverse=True)
-    lengths = [a // b for a, b in zip(cuts, cuts[1:], strict=False)]
+    lengths = [a // b for a, b in pairwise(cuts)]
     places = [_places(shape, strides, cuts) for shape, strides in tensors]
     owners = [_owner(view, cut) for cut in cuts[1:]]
     axes = [

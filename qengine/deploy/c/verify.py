@@ -1,4 +1,4 @@
-"""Verification: a network in C, compiled and run on this machine, beside the session, tensor by tensor.
+"""Verification: a network in C, compiled, run on this machine, and compared with the session tensor by tensor.
 
 A small program around the network reads the codes of inputs, runs, and writes each tensor as its hook gets it. The
 arena lies between bytes that must not change and holds garbage before each run, so that a tensor out of its place, or a
@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,8 @@ from qengine.errors import OptionError
 
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
+
+ByteOrder = Literal["<", ">", "="]
 
 WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wsign-conversion", "-Wshadow", "-pedantic")
 _GUARD = 64  # bytes before and after the arena
@@ -38,7 +40,7 @@ class Compiler:
     Attributes
     ----------
     path : the program.
-    name : its kind and version, such as "gcc 12.2.0".
+    name : kind and version, such as "gcc 12.2.0".
     """
 
     path: str
@@ -53,7 +55,7 @@ class Difference:
     ----------
     tensor : name in the model.
     operation : operator and node that compute it, or "input".
-    sample : what the inputs were.
+    sample : words for the inputs.
     count, elements : number of codes that differ, and of all.
     index : index of the first one.
     expected, found : code of the session, and of C.
@@ -77,7 +79,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Verification:
-    """What a verification found.
+    """Result of a verification.
 
     Attributes
     ----------
@@ -145,7 +147,7 @@ class Part:
     ----------
     name : prefix of its names.
     network : the network.
-    files : its files as text by name.
+    files : text of each file by name.
     samples : codes of the inputs of each run.
     """
 
@@ -195,7 +197,7 @@ def compile_program(
 
 
 def run_program(
-    parts: Sequence[Part], program: Path, emulator: Sequence[str] = (), byte_order: str = "="
+    parts: Sequence[Part], program: Path, emulator: Sequence[str] = (), byte_order: ByteOrder = "="
 ) -> list[list[dict[str, Array]]]:
     """Run a program on the samples of its networks, and return for each network and sample all tensors by C name.
 
@@ -204,7 +206,7 @@ def run_program(
     parts
         The networks.
     program
-        What `compile_program` returned.
+        Result of `compile_program`.
     emulator
         Words before the program.
     byte_order
@@ -245,12 +247,12 @@ def run_program(
     return found
 
 
-def _word(tensor: CTensor, byte_order: str) -> np.dtype[Any]:
+def _word(tensor: CTensor, byte_order: ByteOrder) -> np.dtype[Any]:
     own = np.dtype(np.uint8) if tensor.dtype.kind == "b" else tensor.dtype
     return own.newbyteorder(byte_order)
 
 
-def _bytes_of(tensor: CTensor, array: Array, byte_order: str) -> bytes:
+def _bytes_of(tensor: CTensor, array: Array, byte_order: ByteOrder) -> bytes:
     return tensor.placed(np.asarray(array)).astype(_word(tensor, byte_order)).tobytes()
 
 
@@ -266,7 +268,7 @@ def differences_of(network: CNetwork, found: Arrays, expected: Arrays, sample: s
     expected
         Tensors of the session by name.
     sample
-        What the inputs were.
+        Words for the inputs.
     """
     titles = {t: f"{o.node.operator} {o.node.name or o.output.name}" for o in network.operations for t in o.outputs}
     differing = []
@@ -312,7 +314,7 @@ def verify(
     samples
         Codes of inputs.
     compiler, flags
-        Compiler, and flags beside those for warnings.
+        Compiler, and flags that are added to those for warnings.
     """
     part = Part(name, network, files, [one.codes for one in samples])
     with tempfile.TemporaryDirectory(prefix="qengine-") as folder:
@@ -374,7 +376,6 @@ def _main(parts: Sequence[Part]) -> str:
     calls: list[str] = []
     for part in parts:
         name, upper = part.name, part.name.upper()
-        lines.append(f"void {name}_trace(int32_t id, const void *data, uint32_t bytes);")
         lines.append(f"void {name}_trace(int32_t id, const void *data, uint32_t bytes) {{ trace(id, data, bytes); }}")
         given, reads = [], []
         for role, tensors in (("in", part.network.inputs), ("out", part.network.outputs)):

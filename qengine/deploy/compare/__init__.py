@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from qengine.deploy.c_folder import is_c_folder
+from qengine.deploy.compare.c_subject import subject_of_c
 from qengine.deploy.compare.comparison import compare_dump
 from qengine.deploy.compare.dump import Dump, DumpedTensor
 from qengine.deploy.compare.from_inputs import subject_of_inputs
@@ -40,7 +42,8 @@ def compare(
     Parameters
     ----------
     model
-        A session in fixed point; a model as `InferenceSession` takes it, with `options`; or the folder of a pack.
+        A session in fixed point; a model as `InferenceSession` takes it, with `options`; the folder of a pack, or that
+        of a network in C with its model.
     dump
         A path, see `read_dump`; arrays by name; or another session of the model, which runs on the feeds.
     feeds
@@ -80,6 +83,14 @@ def subject_of(model: Any, feeds: Any, options: Mapping[str, Any]) -> Subject:
             given = "feeds" if feeds is not None else next(iter(options))
             raise OptionError(f"a pack has inputs, formats and rules of its own: leave out {given}")
         return subject_of_pack(model)
+    if is_c_folder(model):
+        if options:
+            raise OptionError(f"a network in C has formats and rules of its own: leave out {next(iter(options))}")
+        found = subject_of_c(model)
+        if feeds is None:
+            return found
+        own = [feeds] if isinstance(feeds, Mapping) else list(feeds)
+        return Subject(found.session, own, [str(i) for i in range(len(own))], found.aliases)
     session = model if isinstance(model, InferenceSession) else InferenceSession(model, **options)
     if feeds is None:
         return Subject(session)

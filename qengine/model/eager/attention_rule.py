@@ -35,13 +35,17 @@ class AttentionRule:
         The node, which the rule serves.
     arithmetic
         Rounding and overflow of the run.
+
+    Attributes
+    ----------
+    numbers : numbers of the scores.
     """
 
     def __init__(self, evaluation: Evaluation, arithmetic: Arithmetic) -> None:
         self._evaluation, self._arithmetic = evaluation, arithmetic
         numbers = _numbers(evaluation)
         assert numbers is not None
-        self._numbers = numbers
+        self.numbers = numbers
 
     @staticmethod
     def serves(evaluation: Evaluation) -> bool:
@@ -71,7 +75,7 @@ class AttentionRule:
         q, k, v = (self._by_heads(x, f"{which}_num_heads") for x, which in zip(arrays, ("q", "kv", "kv"), strict=False))
         groups = q.shape[1] // k.shape[1]
         grouped = q.reshape(q.shape[0], k.shape[1], groups, *q.shape[2:])
-        added, taken = self._mask(arrays[3] if len(arrays) > 3 else None)
+        added, taken = self.mask(arrays[3] if len(arrays) > 3 else None)
         if node.number("is_causal", 0):
             causal = np.tri(q.shape[2], k.shape[2], dtype=bool)
             taken = causal if taken is None else taken & causal
@@ -82,7 +86,7 @@ class AttentionRule:
             grouped,
             k[:, :, None],
             v[:, :, None],
-            self._numbers,
+            self.numbers,
             masks,  # type: ignore[arg-type]
             y.fraction_bits - third.fraction_bits,
             self._arithmetic.word(y.one_format),
@@ -102,7 +106,7 @@ class AttentionRule:
         heads = int(self._evaluation.node.number(attribute, 1))
         return x.reshape(*x.shape[:2], heads, -1).transpose(0, 2, 1, 3)
 
-    def _mask(self, array: NDArray[Any] | None) -> tuple[Integers | None, NDArray[np.bool_] | None]:
+    def mask(self, array: NDArray[Any] | None) -> tuple[Integers | None, NDArray[np.bool_] | None]:
         """Return what a mask adds to scores, and which keys take part."""
         if array is None:
             return None, None

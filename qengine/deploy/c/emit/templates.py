@@ -7,7 +7,7 @@ import re
 from qengine.deploy.c.kernel_text import prefixed
 
 
-def filled(template: str, prefix: str, **parts: str | int) -> str:
+def filled(template: str, prefix: str, **parts: object) -> str:
     """Return a template with the prefix of a network in place of "net", and then with its parts.
 
     Parameters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qengine.deploy.c.emit.source import array_text
+from qengine.deploy.c.emit.arrays import array_text
 from qengine.deploy.c.emit.stamp import Stamp, plain
 from qengine.deploy.c.ir import Constant, CType
 
@@ -15,7 +15,7 @@ def linked(constants: Sequence[Constant]) -> list[Constant]:
 
 
 def externs(constants: Sequence[Constant], name: str) -> str:
-    """Return the declarations of constants, whose names C++ leaves as they are."""
+    """Return the declarations of constants as C, also for C++."""
     lines = [
         f"extern const {CType.of(c.array.dtype).name} {name}_{c.c_name}[{max(c.array.size, 1)}];"
         for c in linked(constants)

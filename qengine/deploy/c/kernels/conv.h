@@ -3,6 +3,11 @@
 #if defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_SIMD32) && !defined(__ARM_BIG_ENDIAN) && !defined(__ARM_NEON)
 #include <arm_acle.h>
 #define NET_DSP
+#if defined(__GNUC__)
+#define NET_KEEP_ORDER __asm__ volatile("" ::: "memory")
+#else
+#define NET_KEEP_ORDER (void)0
+#endif
 #elif (defined(__arm__) && !defined(__ARM_NEON) && !defined(__ARM_FEATURE_MVE)) || defined(__riscv) || defined(__AVR__)
 #define NET_NO_VECTORS /* loops are unrolled by hand where the compiler has no vectors for them */
 #else
@@ -97,6 +102,7 @@ static NET_LEAF void net_dots_2x2_$w(
     if (sizeof($w_t) == 1) { /* columns hold the elements 0, 2, 1, 3 of each four */
         for (; k + 8 <= taps; k += 8) {
             net_fours_2x2(w + k, v + k, columns + k, d + k, s);
+            NET_KEEP_ORDER; /* loads for the next four would need more registers than there are */
             net_fours_2x2(w + k + 4, v + k + 4, columns + k + 4, d + k + 4, s);
         }
         for (; k + 4 <= taps; k += 4) {
@@ -193,9 +199,26 @@ struct net_linear_out {
     struct net_epilogue epilogue;
 };
 
-/// linear_code needs linear_out, requantize(i32), requantize_by(i32), round_right(i32), fit(i32)
+/// saturated needs epilogue, dsp
+#ifdef NET_DSP
+/* Whether a code only saturates, at ends that one instruction knows. */
+static NET_LEAF int32_t net_is_saturated(const struct net_epilogue *e) {
+    return e->fitting == 0 && ((e->low == -128 && e->high == 127) || (e->low == 0 && (e->high == 127 || e->high == 255)));
+}
+static NET_LEAF int32_t net_saturated(int32_t v, const struct net_epilogue *e) {
+    return e->low < 0 ? (int32_t)__ssat(v, 8) : (int32_t)(e->high == 127 ? __usat(v, 7) : __usat(v, 8));
+}
+#endif
+
+/// linear_code needs saturated, linear_out, requantize(i32), requantize_by(i32), round_right(i32), fit(i32)
 /* The code of the sum of a filter. */
 static NET_LEAF int32_t net_linear_code(int32_t sum, const int8_t *shifts, int32_t filter, const struct net_linear_out *p) {
+#ifdef NET_DSP
+    if (net_is_saturated(&p->epilogue) && (p->has_shifts == 1 || (p->has_shifts == 0 && p->epilogue.shift > 0))) {
+        const int32_t shift = p->has_shifts ? shifts[filter] : p->epilogue.shift;
+        return net_saturated(net_round_right_i32(sum, shift, &p->epilogue), &p->epilogue);
+    }
+#endif
     if (p->has_shifts == 0) {
         return net_requantize_i32(sum, &p->epilogue);
     }
@@ -314,6 +337,7 @@ struct net_window_shape {
     int32_t dilation_right;
     int32_t pad_top;
     int32_t pad_left;
+    int32_t padding; /* elements at the end of a column that meet weights of 0, for an even number of taps */
     int32_t is_joined; /* whether the cells that a kernel meets in a row lie side by side */
     int32_t zero; /* number that is taken from each code, so that 16 bits hold it */
     int32_t fours; /* order of elements for instructions of pairs: 0 as they are, 1 changed in each run, 2 in the column */
@@ -353,15 +377,25 @@ static NET_LEAF void net_spread_$x(const $x_t *x, int32_t step, int32_t count, i
 static NET_LEAF void net_window_column_$x(const struct net_window_shape *p, const $x_t *x, int32_t down, int32_t right, int16_t *column) {
     const int32_t top = down * p->stride_down - p->pad_top, left = right * p->stride_right - p->pad_left;
     int32_t plane, i, j, k;
+    const int32_t last_row = top + (p->kernel_height - 1) * p->dilation_down, run = p->kernel_width * p->cell;
+    const int32_t is_in_row = p->is_joined && left >= 0 && left + p->kernel_width <= p->width;
+    const int32_t is_whole = is_in_row && top >= 0 && last_row < p->height;
     int16_t *to = column;
-    for (plane = 0; plane < p->planes; plane++) {
+    for (plane = 0; is_whole && plane < p->planes; plane++) {
+        for (i = 0; i < p->kernel_height; i++) {
+            const int32_t from = plane * p->plane + (top + i * p->dilation_down) * p->row + left * p->column;
+            net_spread_$x(x + from, 1, run, p->zero, p->fours, to);
+            to += run;
+        }
+    }
+    for (plane = 0; !is_whole && plane < p->planes; plane++) {
         for (i = 0; i < p->kernel_height; i++) {
             const int32_t at = top + i * p->dilation_down;
             const int32_t from = plane * p->plane + at * p->row;
             const int32_t is_inside = at >= 0 && at < p->height;
-            if (p->is_joined && is_inside && left >= 0 && left + p->kernel_width <= p->width) {
-                net_spread_$x(x + (from + left * p->column), 1, p->kernel_width * p->cell, p->zero, p->fours, to);
-                to += p->kernel_width * p->cell;
+            if (is_in_row && is_inside) {
+                net_spread_$x(x + (from + left * p->column), 1, run, p->zero, p->fours, to);
+                to += run;
                 continue;
             }
             for (j = 0; j < p->kernel_width; j++) {
@@ -376,6 +410,9 @@ static NET_LEAF void net_window_column_$x(const struct net_window_shape *p, cons
                 to += p->cell;
             }
         }
+    }
+    for (k = 0; k < p->padding; k++) {
+        *to++ = 0;
     }
 #ifdef NET_DSP
     if (p->fours == 2) {

@@ -155,13 +155,14 @@ static NET_LEAF void net_step_output_$h(const struct net_recurrence *p, const $h
     }
 }
 
-/// lstm(x, w, h, r, p, c, t, d, a, m, q) needs biases(a), add_products(x, w, d, a), add_products(h, r, d, a), gate(a), requantize(m), requantize(q), step_input(x), step_output(h)
+/// lstm(x, w, h, r, p, c, t, d, a, m, q) needs curve(t), biases(a), add_products(x, w, d, a), add_products(h, r, d, a), gate(a), requantize(m), requantize(q), step_input(x), step_output(h)
 struct net_lstm {
     struct net_recurrence steps;
     int32_t coupled; /* whether the forget gate is 1 minus the input gate */
     int32_t one; /* entry that stands for 1 */
-    int32_t gate_least; /* code of the first entry of the gates' tables, and of the cell's */
-    int32_t cell_least;
+    struct net_curve f; /* functions of gates, and of the cell */
+    struct net_curve g;
+    struct net_curve last;
     int8_t p_up; /* products of cell and peepholes are multiplied by 2^up */
     int8_t kept_up; /* likewise the cell that is kept, and what enters it */
     int8_t entered_up;
@@ -200,9 +201,9 @@ static NET_INLINE void net_lstm_$x$w$h$r$p$c$t$d$a$m$q(const struct net_lstm *p,
                     to_keep += ($a_t)(($a_t)c[j] * peepholes[2 * n + j] *
                         (($a_t)1 << net_row_shift(s, shifts, 3, 2 * n + j, p->p_up)));
                 }
-                enter = f[net_gate_$a(s, to_enter, j, shifts) - p->gate_least];
-                keep = p->coupled ? p->one - enter : f[net_gate_$a(s, to_keep, 2 * n + j, shifts) - p->gate_least];
-                fresh = g[net_gate_$a(s, sums[3 * n + j], 3 * n + j, shifts) - p->gate_least];
+                enter = net_curve_$t(&p->f, f, net_gate_$a(s, to_enter, j, shifts));
+                keep = p->coupled ? p->one - enter : net_curve_$t(&p->f, f, net_gate_$a(s, to_keep, 2 * n + j, shifts));
+                fresh = net_curve_$t(&p->g, g, net_gate_$a(s, sums[3 * n + j], 3 * n + j, shifts));
                 total = ($m_t)(($m_t)keep * c[j] * (($m_t)1 << p->kept_up));
                 total = ($m_t)(total + ($m_t)enter * fresh * (($m_t)1 << p->entered_up));
                 cell = net_requantize_$m(total, &p->cell);
@@ -210,9 +211,9 @@ static NET_INLINE void net_lstm_$x$w$h$r$p$c$t$d$a$m$q(const struct net_lstm *p,
                     to_leave += ($a_t)(($a_t)cell * peepholes[n + j] *
                         (($a_t)1 << net_row_shift(s, shifts, 3, n + j, p->p_up)));
                 }
-                out = f[net_gate_$a(s, to_leave, n + j, shifts) - p->gate_least];
+                out = net_curve_$t(&p->f, f, net_gate_$a(s, to_leave, n + j, shifts));
                 c[j] = ($c_t)cell;
-                h[j] = ($h_t)net_requantize_$q(($q_t)(($q_t)out * last[cell - p->cell_least]), &p->state);
+                h[j] = ($h_t)net_requantize_$q(($q_t)(($q_t)out * net_curve_$t(&p->last, last, cell)), &p->state);
             }
             net_step_output_$h(s, h, t, b, y);
         }
@@ -221,11 +222,12 @@ static NET_INLINE void net_lstm_$x$w$h$r$p$c$t$d$a$m$q(const struct net_lstm *p,
     }
 }
 
-/// gru(x, w, h, r, t, d, a, m, q) needs biases(a), add_products(x, w, d, a), add_products(h, r, d, a), gate(a), requantize(m), requantize(q), step_input(x), step_output(h)
+/// gru(x, w, h, r, t, d, a, m, q) needs curve(t), biases(a), add_products(x, w, d, a), add_products(h, r, d, a), gate(a), requantize(m), requantize(q), step_input(x), step_output(h)
 struct net_gru {
     struct net_recurrence steps;
     int32_t one; /* entry that stands for 1 */
-    int32_t gate_least; /* code of the first entry of the tables */
+    struct net_curve f; /* functions of gates */
+    struct net_curve g;
     int8_t entered_up; /* what enters the state is multiplied by 2^up, and the state that is kept */
     int8_t kept_up;
     struct net_epilogue reset;
@@ -251,8 +253,8 @@ static NET_INLINE void net_gru_$x$w$h$r$t$d$a$m$q(const struct net_gru *p, const
             net_add_products_$x$w$d$a(s, from, s->size, w, 0, 2 * n, 0, shifts, sums);
             net_add_products_$h$r$d$a(s, h, n, r, 0, 2 * n, 1, shifts, sums);
             for (j = 0; j < n; j++) {
-                const int32_t reset = f[net_gate_$a(s, sums[n + j], n + j, shifts) - p->gate_least];
-                sums[j] = f[net_gate_$a(s, sums[j], j, shifts) - p->gate_least];
+                const int32_t reset = net_curve_$t(&p->f, f, net_gate_$a(s, sums[n + j], n + j, shifts));
+                sums[j] = net_curve_$t(&p->f, f, net_gate_$a(s, sums[j], j, shifts));
                 kept[j] = ($h_t)net_requantize_$q(($q_t)(($q_t)reset * h[j]), &p->reset);
             }
             net_biases_$a(bias, 2 * n, n, sums + n);
@@ -260,7 +262,7 @@ static NET_INLINE void net_gru_$x$w$h$r$t$d$a$m$q(const struct net_gru *p, const
             net_add_products_$h$r$d$a(s, kept, n, r, 2 * n, n, 1, shifts, sums + n);
             for (j = 0; j < n; j++) {
                 const int32_t update = (int32_t)sums[j];
-                const int32_t fresh = g[net_gate_$a(s, sums[n + j], 2 * n + j, shifts) - p->gate_least];
+                const int32_t fresh = net_curve_$t(&p->g, g, net_gate_$a(s, sums[n + j], 2 * n + j, shifts));
                 $m_t total = ($m_t)(($m_t)(p->one - update) * fresh * (($m_t)1 << p->entered_up));
                 total = ($m_t)(total + ($m_t)update * h[j] * (($m_t)1 << p->kept_up));
                 h[j] = ($h_t)net_requantize_$m(total, &p->state);
@@ -271,11 +273,12 @@ static NET_INLINE void net_gru_$x$w$h$r$t$d$a$m$q(const struct net_gru *p, const
     }
 }
 
-/// gru_after(x, w, h, r, t, d, a, b, m) needs biases(a), add_products(x, w, d, a), add_products(h, r, d, a), gate(a), requantize_by(b), requantize(m), step_input(x), step_output(h)
+/// gru_after(x, w, h, r, t, d, a, b, m) needs curve(t), biases(a), add_products(x, w, d, a), add_products(h, r, d, a), gate(a), requantize_by(b), requantize(m), step_input(x), step_output(h)
 struct net_gru_after {
     struct net_recurrence steps;
     int32_t one; /* entry that stands for 1 */
-    int32_t gate_least; /* code of the first entry of the tables */
+    struct net_curve f; /* functions of gates */
+    struct net_curve g;
     int8_t of_x_up; /* sums of x of the hidden gate are multiplied by 2^up, and those of h times the reset gate */
     int8_t of_h_up;
     int8_t hidden_drop; /* bits that their sum drops */
@@ -304,8 +307,8 @@ static NET_INLINE void net_gru_after_$x$w$h$r$t$d$a$b$m(const struct net_gru_aft
             net_add_products_$h$r$d$a(s, h, n, r, 0, 2 * n, 1, shifts, sums);
             net_add_products_$h$r$d$a(s, h, n, r, 2 * n, n, 1, shifts, sums + 3 * n);
             for (j = 0; j < n; j++) {
-                const int32_t update = f[net_gate_$a(s, sums[j], j, shifts) - p->gate_least];
-                const int32_t reset = f[net_gate_$a(s, sums[n + j], n + j, shifts) - p->gate_least];
+                const int32_t update = net_curve_$t(&p->f, f, net_gate_$a(s, sums[j], j, shifts));
+                const int32_t reset = net_curve_$t(&p->f, f, net_gate_$a(s, sums[n + j], n + j, shifts));
                 const $b_t of_x = net_kept_$a(s, sums[2 * n + j]);
                 const $b_t of_h = net_kept_$a(s, sums[3 * n + j]);
                 const int32_t row = 2 * n + j;
@@ -314,7 +317,7 @@ static NET_INLINE void net_gru_after_$x$w$h$r$t$d$a$b$m(const struct net_gru_aft
                 $m_t total;
                 sum = ($b_t)(sum + reset * of_h * (($b_t)1 << net_row_shift(s, shifts, 4, row, p->of_h_up)));
                 code = net_requantize_by_$b(sum, net_row_shift(s, shifts, 5, row, p->hidden_drop), &s->gate);
-                total = ($m_t)(($m_t)(p->one - update) * g[code - p->gate_least] * (($m_t)1 << p->entered_up));
+                total = ($m_t)(($m_t)(p->one - update) * net_curve_$t(&p->g, g, code) * (($m_t)1 << p->entered_up));
                 total = ($m_t)(total + ($m_t)update * h[j] * (($m_t)1 << p->kept_up));
                 h[j] = ($h_t)net_requantize_$m(total, &p->state);
             }
@@ -324,15 +327,15 @@ static NET_INLINE void net_gru_after_$x$w$h$r$t$d$a$b$m(const struct net_gru_aft
     }
 }
 
-/// rnn(x, w, h, r, d, a) needs biases(a), add_products(x, w, d, a), add_products(h, r, d, a), gate(a), step_input(x), step_output(h)
+/// rnn(x, w, h, r, t, d, a) needs curve(t), biases(a), add_products(x, w, d, a), add_products(h, r, d, a), gate(a), step_input(x), step_output(h)
 struct net_rnn {
     struct net_recurrence steps;
-    int32_t gate_least; /* code of the first entry of the table */
+    struct net_curve f; /* function of a gate, whose results are codes of the state */
 };
 
 /* RNN: the state is a function of the sums, by a table. */
-static NET_INLINE void net_rnn_$x$w$h$r$d$a(const struct net_rnn *p, const $x_t *x, const $w_t *w, const $r_t *r,
-    const int32_t *bias, const int8_t *shifts, const int32_t *lengths, const $h_t *table, $a_t *sums, $x_t *given,
+static NET_INLINE void net_rnn_$x$w$h$r$t$d$a(const struct net_rnn *p, const $x_t *x, const $w_t *w, const $r_t *r,
+    const int32_t *bias, const int8_t *shifts, const int32_t *lengths, const $t_t *table, $a_t *sums, $x_t *given,
     $h_t *h, $h_t *y) {
     const struct net_recurrence *s = &p->steps;
     const int32_t n = s->hidden;
@@ -347,7 +350,7 @@ static NET_INLINE void net_rnn_$x$w$h$r$d$a(const struct net_rnn *p, const $x_t 
             net_add_products_$x$w$d$a(s, net_step_input_$x(s, x, t, b, given), s->size, w, 0, n, 0, shifts, sums);
             net_add_products_$h$r$d$a(s, h, n, r, 0, n, 1, shifts, sums);
             for (j = 0; j < n; j++) {
-                h[j] = table[net_gate_$a(s, sums[j], j, shifts) - p->gate_least];
+                h[j] = ($h_t)net_curve_$t(&p->f, table, net_gate_$a(s, sums[j], j, shifts));
             }
             net_step_output_$h(s, h, t, b, y);
         }

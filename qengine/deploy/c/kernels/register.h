@@ -51,10 +51,6 @@ static NET_LEAF void net_register_part_$x$w$b$s$a$y(const struct net_sums *sums,
     int32_t i, j, k, o, t;
     for (j = 0; j < count; j++) {
         sum[j] = sums->has_bias ? ($s_t)bias[j * n->lane.bias] : 0;
-        if (p->saturates) {
-            sum[j] = sum[j] < ($s_t)p->least ? ($s_t)p->least : sum[j];
-            sum[j] = sum[j] > ($s_t)p->most ? ($s_t)p->most : sum[j];
-        }
     }
     for (o = 0; o < outer; o++) {
         for (i = at->span0.first; i < at->span0.last; i++) {
@@ -115,6 +111,8 @@ struct net_bias {
     struct net_epilogue cut; /* rounding to the fraction bits of a register */
     int64_t least; /* the word of the bias */
     int64_t most;
+    int64_t low; /* ends of a register that saturates */
+    int64_t high;
 };
 
 /* y[i] = b[i] in the word of biases, then with the fraction bits of the sums, then with those of the register; the table
@@ -133,6 +131,8 @@ static NET_INLINE void net_bias_$b$y$o(
                 v = net_moved_i64(v, own[1], &p->held);
                 v = net_moved_i64(v, own[2], &p->cut);
                 v += own[3] > 0 ? (int64_t)1 << (own[3] - 1) : 0;
+                v = v < p->low ? p->low : v;
+                v = v > p->high ? p->high : v;
                 *y++ = ($y_t)v;
             }
         }

@@ -15,16 +15,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qengine.deploy.c.filter_sums import FilterSums, filter_sums
-from qengine.deploy.c.ir import Call, CTensor, Operation, Parameters, Scratch
+from qengine.deploy.c.ir import Argument, Array, Call, CTensor, Operation, Parameters, Scratch
 from qengine.deploy.c.lowering import Context, lowers
+from qengine.deploy.c.overlaps import conv_overlap, depthwise_overlap
 from qengine.model.steps import Linear
 from qengine.model.steps.forms import Convolution
 
+Array = NDArray[Any]
+
 _SECOND_CACHE = 1 << 18  # bytes of weights above which reading them costs more than memory for columns
+_MOST_PADDED = 1.34  # taps with zeros after them, for each tap
 _PART = 8  # columns take at most this part of the tensors, or there are two
 
 
@@ -71,25 +77,57 @@ def lower_convolution(context: Context) -> Operation:
     step = context.step
     sums = filter_sums(context, takes_zero=not _is_depthwise(step))
     assert sums is not None
-    call = (_depthwise if _is_depthwise(step) else _gathered)(context, sums)
-    return context.operation(call, macs=prod(step.shape) * step.taps, comments=(sums.comment,))
+    is_depthwise = _is_depthwise(step)
+    call = (_depthwise if is_depthwise else _gathered)(context, sums)
+    overlap = (depthwise_overlap if is_depthwise else conv_overlap)(call)
+    macs = prod(step.shape) * step.taps
+    return context.operation(call, overlap=(overlap,), macs=macs, comments=(sums.comment,))
 
 
 def _gathered(context: Context, sums: FilterSums) -> Call:
-    step, y = context.step, context.y
-    x_tensor = context.tensors[step.x.name]
-    x, to, form = Strides.of(x_tensor), Strides.of(y), step.product
-    inputs, filters = step.w.shape[1], step.w.shape[0] // form.group
+    step = context.step
     kernel = (1, *step.w.shape[2:])[-2:]
+    weights = sums.weights.reshape(len(sums.weights), step.w.shape[1], -1)
+    return gathered(context, sums, weights, Strides.of(context.y), _window(step.product, kernel))
+
+
+def gathered(
+    context: Context,
+    sums: FilterSums,
+    weights: Array,
+    to: Strides,
+    window: dict[str, int],
+    first: Call | None = None,
+    offset: int = 0,
+) -> Call:
+    """Return the call of a convolution of gathered columns.
+
+    Parameters
+    ----------
+    context, sums
+        The step, and the sums of its filters.
+    weights
+        Weights of the step, or a part of them: (filters, channels, taps).
+    to
+        Strides and size of the output, or of a part of it.
+    window
+        Fields of `struct net_window_shape` for the kernel, its strides and its padding.
+    first
+        Call of another part of the output, with the same bias and shifts; None for the only or first one.
+    offset
+        First element of the part of the output.
+    """
+    y, x_tensor, form = context.y, context.tensors[context.step.x.name], context.step.product
+    x = Strides.of(x_tensor)
+    inputs, filters = weights.shape[1], len(weights) // form.group
     by_cell = x.has_channels_last or inputs == 1
-    weights = sums.weights.reshape(len(sums.weights), inputs, -1)
     if by_cell:
         weights = weights.swapaxes(1, 2)
-    taps = inputs * prod(kernel)
+    weights, taps, padding = padded(weights.reshape(len(weights), -1))
     pixels = to.height * to.width
-    band = band_of(sums, x_tensor.bytes + y.bytes, pixels)
+    band = band_of(sums, taps, x_tensor.bytes + y.bytes, pixels)
     numbers = {
-        "images": step.shape[0],
+        "images": y.shape[0],
         "image_x": x.image,
         "image_y": to.image,
         "groups": form.group,
@@ -110,7 +148,8 @@ def _gathered(context: Context, sums: FilterSums) -> Call:
             width=x.width,
             row=x.row,
             column=x.column,
-            **_window(form, kernel),
+            padding=padding,
+            **window,
         ),
         "out": {
             "filters": filters,
@@ -122,10 +161,14 @@ def _gathered(context: Context, sums: FilterSums) -> Call:
         },
     }
     order = "filters, rows, columns, channels" if by_cell else "filters, channels, rows, columns"
-    constants = sums.constants(context, weights, order)
+    constants: tuple[Argument, ...] = sums.constants(context, weights, order)
+    if first is not None:
+        comment = f"{context.step.w.name}: {order}"
+        own = context.constant(f"weights{offset}", weights.astype(sums.weights.dtype), comment)
+        constants = (own, *first.arguments[2:4])
     columns = Scratch(np.dtype(np.int16), band * taps)
     types = {"x": x_tensor.dtype, "w": sums.weights.dtype, "y": y.dtype}
-    return Call("conv", types, (x_tensor, *constants, columns, y), numbers)
+    return Call("conv", types, (x_tensor, *constants, columns, y), numbers, (0, 0, 0, 0, 0, offset))
 
 
 def gather_numbers(sums: FilterSums, **numbers: int) -> Parameters:
@@ -133,7 +176,7 @@ def gather_numbers(sums: FilterSums, **numbers: int) -> Parameters:
     cell, step, kernel = numbers["cell"], numbers["cell_step"], numbers["kernel_width"]
     is_row = kernel == 1 or (numbers["dilation_right"] == 1 and numbers["column"] == cell)
     is_joined = is_row and (cell == 1 or step == 1)
-    in_fours = 1 if cell % 4 == 0 else 2
+    in_fours = 1 if cell % 4 == 0 and numbers["padding"] % 4 == 0 else 2
     return {
         **numbers,
         "is_joined": is_joined,
@@ -142,9 +185,22 @@ def gather_numbers(sums: FilterSums, **numbers: int) -> Parameters:
     }
 
 
-def band_of(sums: FilterSums, tensors: int, pixels: int) -> int:
+def padded(weights: Array) -> tuple[Array, int, int]:
+    """Return weights (filters, taps) with zeros after them, their taps, and the number of those zeros.
+
+    A vector of products should not end within a sum, unless many products with 0 are the price.
+    """
+    taps = weights.shape[1]
+    for multiple in (16, 4):
+        wide = -(-taps // multiple) * multiple
+        if taps > 4 and wide <= _MOST_PADDED * taps:
+            return np.pad(weights, ((0, 0), (0, wide - taps))), wide, wide - taps
+    return weights, taps, 0
+
+
+def band_of(sums: FilterSums, taps: int, tensors: int, pixels: int) -> int:
     """Return how many pixels are gathered at a time, for tensors of some bytes."""
-    column = 2 * sums.weights.shape[1]
+    column = 2 * taps
     weights = sums.weights.nbytes
     wanted = 8 if weights > _SECOND_CACHE else 4
     if column * wanted * _PART > max(tensors, weights):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from qengine.deploy.c.calls import copy_calls, element_type
+from qengine.deploy.c.calls import copy_calls, element_type, whole_copies
 from qengine.deploy.c.epilogue import epilogue
 from qengine.deploy.c.ir import Argument, Call, CTensor, Operation, Parameters
 from qengine.deploy.c.lowering import Context, NotExportable, accumulator, lowers
@@ -127,7 +127,7 @@ def _concatenated(context: Context, axis: int) -> Operation:
         (x,) = context.reads
         is_in_place = x.order == y.order and (y.dtype.itemsize == 1 or x.dtype.itemsize == y.dtype.itemsize)
         overlaps = [0 if is_in_place and calls[0].kernel == "convert" else None]
-    return context.operation(*calls, overlap=tuple(overlaps))
+    return context.operation(*calls, overlap=tuple(overlaps), parts=whole_copies(calls))
 
 
 def _constant_part(context: Context, t: Tensor, index: int, brought: Brought) -> tuple[Argument, tuple[int, ...], Ends]:

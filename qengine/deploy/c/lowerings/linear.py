@@ -1,6 +1,6 @@
 """Linear operators of every form, word, register and order in memory, by general loops.
 
-See `nest` for the loops, `linear_sums` for types and registers, and `linear_bias` for the bias.
+See `linear_loops` for the loops, `linear_sums` for types and registers, and `linear_bias` for the bias.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from qengine.deploy.c.epilogue import epilogue
 from qengine.deploy.c.ir import Argument, Call, Constant, CTensor, Operation
 from qengine.deploy.c.linear_bias import Bias, bias_of
+from qengine.deploy.c.linear_loops import MOST_LANES, WINDOWS, Nest, PlacedNest
 from qengine.deploy.c.linear_nests import Operands, broadcast_strides, nests_of, too_many_windows
 from qengine.deploy.c.linear_sums import Sums, table_of
 from qengine.deploy.c.lowering import Context, NotExportable, lowers
-from qengine.deploy.c.nest import MOST_LANES, WINDOWS, Nest, PlacedNest
 from qengine.model.graph import NO_ACTIVATION
 from qengine.model.steps import Linear, Tensor
 from qengine.model.steps.forms import ChannelScale
@@ -164,7 +164,7 @@ class _Lowering:
 
 
 def _of_integers(context: Context) -> Operation:
-    """Return the product of integers that are no codes: the low bits of its sums."""
+    """Return the product of integers without formats: the low bits of its sums."""
     step: Linear = context.step
     if step.activation is not None:
         raise NotExportable("it bounds a product of integers: give its tensors formats")

@@ -13,7 +13,8 @@ import numpy as np
 from qengine.deploy.c.filter_sums import FilterSums, filter_sums
 from qengine.deploy.c.ir import Call, CTensor, Operation, Parameters, Scratch
 from qengine.deploy.c.lowering import Context, lowers
-from qengine.deploy.c.lowerings.convolution import band_of, gather_numbers
+from qengine.deploy.c.lowerings.convolution import band_of, gather_numbers, padded
+from qengine.deploy.c.overlaps import conv_overlap
 from qengine.model.steps import Linear
 from qengine.model.steps.forms import MatrixProduct
 
@@ -61,20 +62,23 @@ def lower_matrix(context: Context) -> Operation:
     step = context.step
     sums = filter_sums(context)
     assert sums is not None
-    return context.operation(_call(context, sums), macs=prod(step.shape) * step.taps, comments=(sums.comment,))
+    call = _call(context, sums)
+    macs = prod(step.shape) * step.taps
+    return context.operation(call, overlap=(conv_overlap(call),), macs=macs, comments=(sums.comment,))
 
 
 def _call(context: Context, sums: FilterSums) -> Call:
     step, y = context.step, context.y
     x = context.tensors[step.x.name]
-    filters, taps = sums.weights.shape
+    filters, inputs = sums.weights.shape
+    weights, taps, padding = padded(sums.weights)
     lines = _lines(x, y, step)
     assert lines is not None
     images, rows, columns = [(1, 0, 0)] * (_LINES - len(lines)) + lines
     next_tap = x.strides[0] if step.product.transposed_x else x.strides[-1]
     next_filter = y.strides[-1] if step.w.ndim > 1 else 1
     pixels = rows[0] * columns[0]
-    band = band_of(sums, x.bytes + y.bytes, pixels)
+    band = band_of(sums, taps, x.bytes + y.bytes, pixels)
     numbers: Parameters = {
         "images": images[0],
         "image_x": images[1],
@@ -91,8 +95,8 @@ def _call(context: Context, sums: FilterSums) -> Call:
             sums,
             planes=1,
             plane=0,
-            cell=taps,
-            cell_step=next_tap if taps > 1 else 1,
+            cell=inputs,
+            cell_step=next_tap if inputs > 1 else 1,
             height=rows[0],
             width=columns[0],
             row=rows[1],
@@ -105,6 +109,7 @@ def _call(context: Context, sums: FilterSums) -> Call:
             dilation_right=1,
             pad_top=0,
             pad_left=0,
+            padding=padding,
         ),
         "out": {
             "filters": filters,
@@ -115,6 +120,6 @@ def _call(context: Context, sums: FilterSums) -> Call:
             "epilogue": sums.epilogue(context),
         },
     }
-    constants = sums.constants(context, sums.weights, "filters, inputs")
+    constants = sums.constants(context, weights, "filters, inputs")
     types = {"x": x.dtype, "w": sums.weights.dtype, "y": y.dtype}
     return Call("conv", types, (x, *constants, Scratch(np.dtype(np.int16), band * taps), y), numbers)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.deploy.c import index_maps
-from qengine.deploy.c.calls import copy_calls, fill_call
+from qengine.deploy.c.calls import copy_calls, fill_call, whole_copies
 from qengine.deploy.c.index_maps import FILL, Copied, Map
 from qengine.deploy.c.ir import Call, CTensor, Operation
 from qengine.deploy.c.lowering import Context, NotExportable, lowers
@@ -110,9 +110,22 @@ def moved(context: Context, source: Tensor, found: Map, fill: int) -> Operation:
     if loops is not None:
         calls = copy_calls(x, y, loops.nest, (loops.x, loops.y))
         if loops.fills:
-            return context.operation(fill_call(y, fill, Nest((y.size,), ((1,),))), *calls)
+            return _padded(context, fill, calls)
         return context.operation(*calls, overlap=(_overlap(flat, _row(loops), x),))
     return _gather(context, x, flat, fill)
+
+
+def _padded(context: Context, fill: int, calls: tuple[Call, ...]) -> Operation:
+    """Return the operation of copies into an output whose other elements are one number.
+
+    Around an input that stays together only the ends are filled, so that its producer can write it there.
+    """
+    y = context.y
+    parts = whole_copies(calls) if len(calls) == 1 else ()
+    ends = [(0, p.offset) for p in parts] + [(p.offset + p.tensor.size, y.size) for p in parts]
+    filled = [(start, end) for start, end in ends or [(0, y.size)] if start < end]
+    fills = [fill_call(y, fill, Nest((end - start,), ((1,),)), start) for start, end in filled]
+    return context.operation(*fills, *calls, parts=parts)
 
 
 def _row(loops: Copied) -> int:

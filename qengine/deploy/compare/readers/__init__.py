@@ -11,6 +11,7 @@ from qengine.deploy.compare.readers.arrays import read_npy, read_npz
 from qengine.deploy.compare.readers.hex_words import read_hex
 from qengine.deploy.compare.readers.raw import read_raw
 from qengine.deploy.compare.readers.text import read_json, read_text
+from qengine.deploy.compare.readers.trace import is_trace, read_trace
 from qengine.errors import DumpError
 from qengine.input_files import read_input
 
@@ -32,8 +33,8 @@ def read_dump(path: str | os.PathLike[str]) -> Dump:
     ----------
     path
         A file: .npz or .npy; raw binary (.bin, .raw, .y); words in hex (.hex, .mem); .csv; a log or a trace as text;
-        .json. Or a folder of such files, each named after its tensor; folders in it that have no files next to them are
-        one sample each.
+        .json; the trace of a network in C. Or a folder of such files, each named after its tensor; folders in it that
+        have no files next to them are one sample each.
 
     Raises
     ------
@@ -45,7 +46,11 @@ def read_dump(path: str | os.PathLike[str]) -> Dump:
         raise DumpError(f"{root} is a model, not a dump; give the model first, then the dump")
     if root.is_dir():
         return _read_folder(root)
-    return Dump(str(root), (tuple(_read_file(root, root.stem)),))
+    content = _content(root)
+    if is_trace(content):
+        samples = read_trace(content, str(root))
+        return Dump(str(root), tuple(samples), tuple(str(i) for i in range(len(samples))))
+    return Dump(str(root), (tuple(_read(root, root.stem, content)),))
 
 
 def _read_folder(root: Path) -> Dump:
@@ -76,17 +81,26 @@ def _read_files(folder: Path) -> list[DumpedTensor]:
     for path in sorted(folder.rglob("*")):
         if _is_data(path) and path.suffix.lower() in _READERS:
             name = path.relative_to(folder).with_suffix("").as_posix()
-            found += _read_file(path, name)
+            found += _read(path, name, _content(path))
     return found
 
 
-def _read_file(path: Path, name: str) -> list[DumpedTensor]:
+def _content(path: Path) -> bytes:
     try:
         content = read_input(path)
     except (OSError, ValueError) as error:
         raise DumpError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if not content:
         raise DumpError(f"{path} is empty; a dump holds the codes of at least one tensor")
+    return content
+
+
+def _read(path: Path, name: str, content: bytes) -> list[DumpedTensor]:
+    if is_trace(content):
+        samples = read_trace(content, str(path))
+        if len(samples) > 1:
+            raise DumpError(f"{path} has {len(samples)} runs, and is one of several files: give it by itself")
+        return list(samples[0])
     suffix = path.suffix.lower()
     reader = _READERS.get(suffix)
     if reader is None:

@@ -1,8 +1,8 @@
-"""Random networks in C, and a run of them byte by byte in an arena that notices every byte that is overwritten too early.
+"""Random networks in C, and a run of them byte by byte that notices every byte that is overwritten too early.
 
 Each byte of a tensor has a mark: the tensor that it was computed in, and its place there. Copies and views carry marks
-along. An operation runs in steps; a step reads some bytes and then writes some, so that an output may be written onto an
-input as far as the steps allow.
+along. An operation runs in steps; a step reads some bytes and then writes some, so that an output may be written onto
+an input as far as the steps allow.
 """
 
 from __future__ import annotations

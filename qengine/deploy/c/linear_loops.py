@@ -33,7 +33,7 @@ WINDOWS = 3
 MOST_LANES = 64
 """Sums that a kernel keeps side by side."""
 
-_LOOPS = 5  # a kernel has as many beside the lane
+_LOOPS = 5  # of a kernel, the lane apart
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Loop:
     w: int | None = None
 
     def follows(self, outer: Loop) -> bool:
-        """Whether this loop goes on at the end of each step of an outer one, so that both are one loop."""
+        """Whether this loop continues at the end of each step of an outer one, so that both are one loop."""
         mine, others = (self.x, self.y, self.bias, self.shift), (outer.x, outer.y, outer.bias, outer.shift)
         return (
             self.w is None and outer.w is None and all(b == a * self.count for a, b in zip(mine, others, strict=True))
