@@ -1,7 +1,7 @@
 """Steps that the runtime computes in real numbers although integers give the same: comparisons, truth values, casts.
 
-A code is a real number exactly, so two codes compare like the numbers that they stand for. All other steps in real numbers
-in the middle of codes are refused by name.
+A code is a real number exactly, so two codes compare like the numbers that they stand for. All other steps in real
+numbers in the middle of codes are refused by name.
 """
 
 from __future__ import annotations

@@ -42,10 +42,11 @@ def test_truth_values(tmp_path):
 
 def test_casts(tmp_path):
     """Codes are cut toward 0; integers keep their low bits; truth is what is not 0."""
-    cases = []
-    for number, fmt in enumerate(("Q3.4", "Q7.0", "Q9.-2", "UQ3.5", "Q-2.9", "Q3.12")):
-        for target in (6, 7, 9, 5):  # int32, int64, bool, int16
-            cases.append(case([("Cast", "x", "y", {"to": target})], {"x": [3, 5]}, number=number, qformat=fmt))
+    cases = [
+        case([("Cast", "x", "y", {"to": target})], {"x": [3, 5]}, number=number, qformat=fmt)
+        for number, fmt in enumerate(("Q3.4", "Q7.0", "Q9.-2", "UQ3.5", "Q-2.9", "Q3.12"))
+        for target in (6, 7, 9, 5)  # int32, int64, bool, int16
+    ]
     nodes = [
         ("ArgMax", "x", "i", {"axis": 1}),
         ("Sub", "i k", "j"),
