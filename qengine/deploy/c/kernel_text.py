@@ -133,7 +133,7 @@ class Kernels:
         """Add an instance and those that it needs, and return the name of its function in C."""
         block = blocks()[name]
         assert set(types) == set(block.types), (name, block.types, tuple(types))
-        is_other = shares and "$restrict" in block.text
+        is_other = shares and ("$restrict " in block.text or "$o(" in block.text)
         key: tuple[Any, ...] = (name, *(CType.of(types[t]) for t in block.types), is_other)
         if key not in self._texts:
             for other, given in block.needs:
