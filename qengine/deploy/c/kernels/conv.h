@@ -206,7 +206,7 @@ static NET_LEAF int32_t net_is_saturated(const struct net_epilogue *e) {
     return e->fitting == 0 && ((e->low == -128 && e->high == 127) || (e->low == 0 && (e->high == 127 || e->high == 255)));
 }
 static NET_LEAF int32_t net_saturated(int32_t v, const struct net_epilogue *e) {
-    return e->low < 0 ? __ssat(v, 8) : (int32_t)(e->high == 127 ? __usat(v, 7) : __usat(v, 8));
+    return e->low < 0 ? (int32_t)__ssat(v, 8) : (int32_t)(e->high == 127 ? __usat(v, 7) : __usat(v, 8));
 }
 #endif
 
