@@ -87,13 +87,21 @@ def _table(project: CProject) -> Table:
         table.add_row(
             Name(one["node"]),
             Text(printable(one["operator"])),
-            f"{one['macs']:,}" if one["macs"] else "-",
+            _short(one["macs"]) if one["macs"] else "-",
             f"{one['flash']:,}" if one["flash"] else "-",
             place + ("" if one["in_place"] is False else "*"),
             f"{output['bytes']:,}",
-            "-" if one["no_code"] else f"{one['instructions_m4_estimate']:,}",
+            "-" if one["no_code"] else _short(one["instructions_m4_estimate"]),
         )
     return table
+
+
+def _short(count: int) -> str:
+    """Return a number of at most five digits, such as "102.7k"."""
+    for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if count >= 10 * size:
+            return f"{count / size:,.1f}{unit}"
+    return f"{count:,}"
 
 
 def _summary(project: CProject, notes: tuple[str, ...]) -> Iterator[Text]:
