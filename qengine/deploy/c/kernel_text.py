@@ -133,7 +133,7 @@ class Kernels:
         """Add an instance and those that it needs, and return the name of its function in C."""
         block = blocks()[name]
         assert set(types) == set(block.types), (name, block.types, tuple(types))
-        is_other = shares and "$restrict" in block.text
+        is_other = shares and ("$restrict " in block.text or "$o(" in block.text)
         key: tuple[Any, ...] = (name, *(CType.of(types[t]) for t in block.types), is_other)
         if key not in self._texts:
             for other, given in block.needs:
@@ -206,4 +206,6 @@ def literal(value: int) -> str:
         return str(value)
     if -(1 << 31) < value < 1 << 31:
         return f"INT32_C({value})" if value >= 0 else f"-INT32_C({-value})"
+    if value >= 1 << 63:
+        return f"UINT64_C({value})"
     return f"INT64_C({value})" if value >= 0 else f"-INT64_C({-value})"

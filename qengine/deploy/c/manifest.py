@@ -66,9 +66,9 @@ def c_manifest(
     options, command
         Options, and the command line.
     notes
-        What a user should know.
+        Lines for the user.
     checked
-        What the inputs of the self-test are: of the known answer, then of those whose outputs are compared.
+        Words for the inputs of the self-test: of the known answer, then of those whose outputs are compared.
     """
     network, arena = source.network, source.arena
     target = getattr(session.options, "target", None)
@@ -117,11 +117,11 @@ def completed(
     Parameters
     ----------
     manifest
-        What `c_manifest` returned.
+        Result of `c_manifest`.
     contents
         Content of the other files by name.
     verification, measured
-        What a verification found and measured; None without one.
+        Results of a verification; None without one.
     """
     checksums = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(contents.items())}
     whole = {

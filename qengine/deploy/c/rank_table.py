@@ -10,8 +10,8 @@ Bit 0 of the numbers of a block is one word of 32 bits, bit 1 another: the sum i
 each word, times 1, 2, 4 and so on. The slope is one number for the table, or one for each block where the function
 bends: sigmoid rises by 0 or 1, a line of slope 3.4 by 3 or 4, and both need one bit.
 
-Some functions jump or are steep at one place, as 1/x at 0. The blocks around that place are stored as they are. At both
-ends a function is often constant; codes there need no entries, as a code beyond the table has its last one.
+Some functions jump or are steep at one place, as 1/x at 0. The blocks around that place are stored entry by entry. At
+both ends a function is often constant; codes there need no entries, as a code beyond the table has its last one.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class RankTable:
     slopes : slope of each of them, int8 or int16; None where `slope` is that of all.
     slope : slope of all blocks; 0 where each has one.
     bits : words (blocks, k) of the numbers: bit j of each belongs to the step from entry j of the block to the next.
-    plain : entries of the blocks that are stored as they are.
+    plain : entries of the blocks that are not coded.
     plain_first : place of the first of them.
     """
 
@@ -96,7 +96,7 @@ def rank_coded(entries: Array) -> RankTable:
 
 
 def _coded(entries: Array, blocks: Array, steps: Array, plain: tuple[int, int], has_slopes: bool) -> RankTable:
-    """Return a table whose blocks from `plain[0]` on, before `plain[1]`, are stored as they are."""
+    """Return a table whose blocks from `plain[0]` on, before `plain[1]`, are not coded."""
     kept = np.r_[: plain[0], plain[1] : len(blocks)]
     steps = steps[kept]
     slopes = steps.min(axis=1) if has_slopes else np.full(len(kept), steps.min(initial=1 << 17))

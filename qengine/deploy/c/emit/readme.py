@@ -70,7 +70,7 @@ one for each input.
 ## Guarantees
 
 - Signed numbers never overflow, shifts are by less than the width, and no negative number is shifted. Each sum
-  in 32 bits has its proved bound beside it in `@name@.c`.
+  in 32 bits has its proved bound in a comment of `@name@.c`.
 - Loops have constant bounds, except where a kernel is shared (`-D@upper@_SMALL`): the time depends on the data
   only where an operator clamps or divides.
 - Files are the same bytes for the same model, formats and options.

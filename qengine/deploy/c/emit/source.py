@@ -62,7 +62,7 @@ class SourceWriter:
             lines.append(f"\n    {_comment(index, one)}")
             if one.calls:
                 step = steps.add(one, one in self.arena.shares)
-                given = [self._pointer(t, True) for t in one.reads] + [self._pointer(t, False) for t in one.outputs]
+                given = [self._pointer(t, True) for t in step.reads] + [self._pointer(t, False) for t in one.outputs]
                 given += [_at(self.arena.scratch[one, a], a.dtype, False) for a in scratch_of(one)]
                 given += [f"{self.prefix}_{c.c_name}" for c in step.weights]
                 lines.append(f"    {step.function}({', '.join(given)});")
@@ -74,7 +74,7 @@ class SourceWriter:
         regions = self.arena.regions
         memory = f"&{self.prefix}_memory" if regions else "0"
         declared = "".join(
-            f"    {CType.of(r.dtype).name} elements{8 * r.width}[{-(-r.bytes // r.width)}];\n" for r in regions
+            f"    {CType.of(r.dtype).name} part{i}[{-(-r.bytes // r.width)}];\n" for i, r in enumerate(regions)
         )
         arena = f"static struct {{\n{declared}}} {self.prefix}_memory;\n\n" if regions else ""
         return (

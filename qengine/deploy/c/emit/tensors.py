@@ -55,7 +55,7 @@ def _row(tensor: CTensor, title: str, number: int, axes: int) -> str:
 
 
 def text_literal(text: str) -> str:
-    """Return text as a string of C; what is no plain character becomes an escape of its bytes."""
+    """Return text as a string of C; other than plain characters become escapes of their bytes."""
     parts = []
     for byte in text.encode("utf-8", "surrogatepass"):
         if byte in b'"\\?':

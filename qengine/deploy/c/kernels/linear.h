@@ -18,7 +18,7 @@ static NET_LEAF $a_t net_settled_$s$a($s_t v, int32_t bits) {
     if (bits == 0) {
         return ($a_t)v;
     }
-    return low < sign ? ($a_t)low : ($a_t)(-1 - ($a_t)(mask - low));
+    return low < sign ? ($a_t)low : ($a_t)(($a_t)-1 - ($a_t)(mask - low));
 }
 
 /// codes(s, a, y) needs sums, settled(s, a), requantize_by(a)

@@ -59,7 +59,9 @@ def _lefts(bits: Sequence[int]) -> list[int]:
     """Return the bits by which each operand is shifted to the fraction bits of the finest."""
     lefts = [max(bits) - n for n in bits]
     if max(lefts) > _MOST_LEFT:
-        raise NotExportable(f"the fraction bits of its operands differ by {max(lefts)}, at most {_MOST_LEFT} is possible in C")
+        raise NotExportable(
+            f"the fraction bits of its operands differ by {max(lefts)}, at most {_MOST_LEFT} is possible in C"
+        )
     return lefts
 
 
@@ -154,12 +156,16 @@ def _prelu(context: Context) -> Operation:
     finest = max(slope.fraction_bits, 0)
     lefts = {"left_a": finest, "left_b": finest - slope.fraction_bits}
     if max(lefts.values()) > _MOST_LEFT:
-        raise NotExportable(f"its slope has {slope.fraction_bits} fraction bits, between -{_MOST_LEFT} and {_MOST_LEFT} are possible in C")
+        raise NotExportable(
+            f"its slope has {slope.fraction_bits} fraction bits, between -{_MOST_LEFT} and {_MOST_LEFT} are possible in C"
+        )
     factors = (1 << lefts["left_a"], magnitude(b.ends) << lefts["left_b"])
     bound = magnitude(a.ends) * max(factors)
     shift = enough(finest + x.fraction_bits - context.out.fraction_bits, bound)
     v = accumulator(bound, shift)
-    return _pair(context, "prelu", elements, {**lefts, "epilogue": _epilogue(context, shift)}, v, f"|product| <= {bound}")
+    return _pair(
+        context, "prelu", elements, {**lefts, "epilogue": _epilogue(context, shift)}, v, f"|product| <= {bound}"
+    )
 
 
 def _divide(context: Context) -> Operation:

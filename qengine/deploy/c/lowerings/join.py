@@ -98,7 +98,9 @@ def _parts(context: Context) -> list[Brought]:
     found = []
     for t, part in zip(step.joined, fmt.formats, strict=True):
         is_same = t.format == part
-        found.append(Brought.of(t, None if is_same else context.arithmetic.word(part), t.fraction_bits - part.fraction_bits))
+        found.append(
+            Brought.of(t, None if is_same else context.arithmetic.word(part), t.fraction_bits - part.fraction_bits)
+        )
     return found
 
 

@@ -32,7 +32,9 @@ def lower_move(context: Context) -> Operation:
     if any(t.value is None for t in step.others):
         return _taken(context)
     others = [t.value for t in step.others]
-    found = index_maps.probed(lambda codes, fill: step.function(codes, *others, *(fill for _ in step.constants)), step.x.shape)
+    found = index_maps.probed(
+        lambda codes, fill: step.function(codes, *others, *(fill for _ in step.constants)), step.x.shape
+    )
     return moved(context, step.x, found, _fill(step.x, step.constants))
 
 
@@ -73,7 +75,9 @@ def lower_pick(context: Context) -> Operation:
     x, *others = evaluation.inputs
     given = [None if t is None else t.value for t in others]
     if np.prod(x.shape) >= _FAR:
-        raise NotExportable(f"its input has {np.prod(x.shape)} elements, C picks from fewer than {_FAR}: split the tensor")
+        raise NotExportable(
+            f"its input has {np.prod(x.shape)} elements, C picks from fewer than {_FAR}: split the tensor"
+        )
 
     def move(codes: Map, _: int) -> NDArray[Any]:
         return np.asarray(evaluation.compute([codes.astype(x.dtype if x.is_float else np.int64), *given])[0])
@@ -142,7 +146,9 @@ def _gather(context: Context, x: CTensor, flat: Map, fill: int) -> Operation:
 
     def table(role: str, places: Map) -> Any:
         comment = f"places in {x.name}" + (", the largest number: none" if is_short and (places == FILL).any() else "")
-        return context.constant(role, np.where(places == FILL, none, places).astype(dtype), comment, is_visible=places.size == 1)
+        return context.constant(
+            role, np.where(places == FILL, none, places).astype(dtype), comment, is_visible=places.size == 1
+        )
 
     numbers = {
         "outer": found.outer,

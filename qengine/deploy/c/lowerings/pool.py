@@ -63,7 +63,9 @@ def lower_max_pool(context: Context) -> Operation:
             raise NotExportable(f"a window of {x.dtype} lies in the padding alone: reduce its pads")
         least = 0
         if x.dtype.itemsize > 4:
-            raise NotExportable(f"its input has elements of {x.dtype} and C compares those of 32 bits: cast it to int32")
+            raise NotExportable(
+                f"its input has elements of {x.dtype} and C compares those of 32 bits: cast it to int32"
+            )
     numbers = {"window": _window(context, form), "least": least}
     is_by_pixel = x.shape[1] > 1 and x.strides[1] == 1 and y.strides[1] == 1
     kernel = "max_pool_channels" if is_by_pixel else "max_pool_planes"
@@ -175,4 +177,6 @@ def lower_axis_index(context: Context) -> Operation:
 def _check_loops(*nests: Nest) -> None:
     for nest in nests:
         if len(nest.lengths) > AXES:
-            raise NotExportable(f"its axes need {len(nest.lengths)} loops, C has {AXES}: merge axes by a Reshape before it")
+            raise NotExportable(
+                f"its axes need {len(nest.lengths)} loops, C has {AXES}: merge axes by a Reshape before it"
+            )

@@ -111,7 +111,9 @@ def lower_resize(context: Context) -> Operation:
     axes.sort(key=lambda one: y.order.index(one.axis))
     shift = step.tap_bits * len(axes) + step.x.fraction_bits - context.out.fraction_bits
     calls, comment = _Passes(context, axes, shift).calls()
-    outside = {a.axis: t.outside for a, t in zip(step.axes, taps, strict=True) if t.outside is not None and t.outside.any()}
+    outside = {
+        a.axis: t.outside for a, t in zip(step.axes, taps, strict=True) if t.outside is not None and t.outside.any()
+    }
     calls += _fills(context, outside)
     return context.operation(*calls, comments=(comment,), macs=_macs(y, axes))
 

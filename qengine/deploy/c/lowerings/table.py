@@ -49,7 +49,7 @@ def _rank_call(context: Context, x: CTensor, nest: Nest, ends: tuple[int, int], 
         slopes = context.constant("slopes", coded.slopes, f"{about}: what each 32 entries rise from one to the next")
     plain = None
     if coded.plain.size:
-        plain = context.constant("plain", coded.plain, f"{about}: from place {coded.plain_first} on, as they are")
+        plain = context.constant("plain", coded.plain, f"{about}: those from place {coded.plain_first} on")
     bits = context.constant("bits", coded.bits, f"{about}: what they rise more, a word of 32 entries for each bit")
     numbers = _numbers(nest, ends) | {
         "slope": coded.slope,

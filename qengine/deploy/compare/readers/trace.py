@@ -59,7 +59,7 @@ def _tensor(line: str, place: str) -> DumpedTensor:
         order = tuple(int(n) for n in axes.split("-")) if axes else ()
         flat = np.frombuffer(bytes.fromhex(digits), _TYPES[kind])
     except (ValueError, KeyError):
-        raise DumpError(f"{place}: '{line[:60]}' is no tensor, such as 3,1x8,0-1,i8,0a0b0c0d0e0f0001,name") from None
+        raise DumpError(f"{place}: '{line[:60]}' is not a tensor, such as 3,1x8,0-1,i8,0a0b0c0d0e0f0001,name") from None
     if sorted(order) != list(range(len(shape))) or flat.size != math.prod(shape):
         raise DumpError(f"{place}: {flat.size:,} elements do not fit the shape {lengths} and the order {axes}")
     moved = flat.astype(flat.dtype.newbyteorder("=")).reshape([shape[axis] for axis in order])

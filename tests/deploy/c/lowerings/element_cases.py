@@ -9,7 +9,19 @@ from networks import network, weights
 
 from qengine import InferenceSession
 
-ROUNDINGS = ("half_even", "half_up", "half_away", "floor", "trunc", "ceil", "away", "half_down", "half_zero", "tflite", "ruy")
+ROUNDINGS = (
+    "half_even",
+    "half_up",
+    "half_away",
+    "floor",
+    "trunc",
+    "ceil",
+    "away",
+    "half_down",
+    "half_zero",
+    "tflite",
+    "ruy",
+)
 OVERFLOWS = ("saturate", "wrap", "symmetric", "zero")
 IMAGES = ("Conv", "x kernel", "z")
 """A convolution, whose result has its channels last; the weights come from `image_weights`."""
