@@ -1,6 +1,6 @@
 """Speed of exported C: convolutions beside the loop that other generators emit, and instructions of a Cortex-M4.
 
-    python benchmarks/c_kernels.py [--seconds S] [--flags "-O3 -march=native"]... [--form NAME]... [--no-arm]
+    python benchmarks/c_kernels.py [--flags "-O3 -march=native"]... [--form NAME]... [--network NAME]... [--no-arm]
 
 Prints, for each form and set of flags of gcc, billions of multiply-accumulates a second of one thread (CPU time, the
 best of many runs, in turns): those of our code, and those of a loop that goes pixel by pixel and tests the bounds of
@@ -12,18 +12,24 @@ a Cortex-M3, which has not.
 from __future__ import annotations
 
 import argparse
+import ctypes
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
+import embedded_networks
 import numpy as np
 from onnx import helper, numpy_helper
 
 from qengine import InferenceSession
+from qengine.analysis.bench import interleaved
+from qengine.analysis.bench.rivals import RivalSetup, rival_runs
 from qengine.deploy.c.emit import source_files
 from qengine.deploy.c.ir import Operation
 from qengine.deploy.c.network import network_of
@@ -171,7 +177,7 @@ def model(form: Form, *, alone: bool) -> bytes:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
 
 
-def exported(form: Form, folder: Path) -> tuple[Operation, np.ndarray, np.ndarray, int]:
+def exported(form: Form, folder: Path) -> tuple[Operation, tuple[np.ndarray, np.ndarray, int]]:
     """Write the network, and return the operation, its weights and bias as codes, and the bits that its sums drop."""
     session = InferenceSession(
         model(form, alone=form.inputs < 4), qformat="Q3.4", weight_qformat="Q1.6", isa="reference"
@@ -183,11 +189,17 @@ def exported(form: Form, folder: Path) -> tuple[Operation, np.ndarray, np.ndarra
     (one,) = (o for o in network.operations if o.output.name == "y")
     (step,) = (s for s in session.plans.whole_plan(session.check_feeds(feeds), None).steps if s.output.name == "y")
     bias = np.rint(step.step.b.value * 1024).astype(np.int64)
-    return one, step.step.w.codes, bias, 6
+    return one, (step.step.w.codes, bias, 6)
 
 
-def main_text(form: Form, one: Operation, weights: np.ndarray, bias: np.ndarray, shift: int, main: str) -> str:
+def main_text(folder: Path, form: Form, one: Operation, codes: tuple[np.ndarray, np.ndarray, int], main: str) -> str:
     """Return the C of the program that measures."""
+    weights, bias, shift = codes
+    source = (folder / "net.c").read_text()
+    (given,) = re.findall(r"^    net_step_y\((.*)\);", source, re.MULTILINE)
+    constants = [word for word in given.split(", ") if word.startswith("net_")]
+    scratch = ["(void *)scratch"] if one.scratch else []
+    call = f"net_step_y({', '.join(['x', 'y', *scratch, *constants])})"
     out = -(-form.side // form.stride)
     x, y = one.reads[0], one.output
     names = {
@@ -201,7 +213,7 @@ def main_text(form: Form, one: Operation, weights: np.ndarray, bias: np.ndarray,
         "out_size": y.size,
         "scratch": one.scratch,
         "numbers": ", ".join(map(str, weights.reshape(-1).tolist())),
-        "call": f"net_step_y(x, y{', (void *)scratch' if one.scratch else ''})",
+        "call": call,
         "x_at": _place(x.shape, x.strides),
         "y_at": _place(y.shape, y.strides),
     }
@@ -223,8 +235,8 @@ def measured(name: str, form: Form, flags: str, seconds: float) -> str:
     """Return the line for a form and flags on this machine."""
     with tempfile.TemporaryDirectory() as folder_name:
         folder = Path(folder_name)
-        one, *codes = exported(form, folder)
-        (folder / "main.c").write_text(main_text(form, one, *codes, HOST_MAIN))
+        one, codes = exported(form, folder)
+        (folder / "main.c").write_text(main_text(folder, form, one, codes, HOST_MAIN))
         command = ["gcc", "-std=gnu99", *flags.split(), "main.c", "net_weights.c", "-o", "main"]
         subprocess.run(command, cwd=folder, check=True)
         done = subprocess.run([str(folder / "main"), str(seconds)], capture_output=True, text=True, check=False)
@@ -236,14 +248,41 @@ def measured(name: str, form: Form, flags: str, seconds: float) -> str:
     return f"{name:28} {flags:20} {rates[0]:7.1f} GMAC/s, the loop {rates[1]:5.2f}: {rates[0] / rates[1]:5.1f}x"
 
 
+def whole(name: str, flags: str, seconds: float) -> str:
+    """Return the line for a network beside ONNX Runtime's int8, one thread, CPU time, in turns."""
+    one = embedded_networks.EMBEDDED[name]()
+    session = InferenceSession(one.model, qformat="Q3.4", isa="reference")
+    feeds = one.feeds[0]
+    network = network_of(session, feeds)
+    with tempfile.TemporaryDirectory() as folder_name:
+        folder = Path(folder_name)
+        sources = source_files(network, "net").files
+        for file, text in sources.items():
+            (folder / file).write_text(text)
+        names = [file for file in sources if file.endswith(".c")]
+        command = ["gcc", "-std=c99", *flags.split(), "-shared", "-fPIC", *names, "-o", "net.so"]
+        subprocess.run(command, cwd=folder, check=True)
+        run_in = ctypes.CDLL(str(folder / "net.so")).net_run
+        tensors = [np.zeros(t.size, t.dtype) for t in (*network.inputs, *network.outputs)]
+        pointers = [ctypes.c_void_p(a.ctypes.data) for a in tensors]
+        path = folder / "model.onnx"
+        path.write_bytes(one.model if isinstance(one.model, bytes) else Path(one.model).read_bytes())
+        rivals = rival_runs(["onnxruntime"], RivalSetup(path, feeds, 8, 1))
+        runs = {"C": lambda: run_in(*pointers)} | {rival: run for rival, run in rivals.items() if callable(run)}
+        times = {key: t.best_ms for key, t in interleaved(runs, seconds, clock=time.process_time).items()}
+    rival = times.get("onnxruntime")
+    ratio = "" if rival is None else f", ONNX Runtime int8 {rival:.3f} ms: {rival / times['C']:.2f}x"
+    return f"{name:28} {flags:20} {times['C']:.3f} ms{ratio}"
+
+
 def counted(name: str, form: Form, core: str, flags: str) -> str:
     """Return the line for a form on a Cortex-M in QEMU."""
     memory = "flash=0,flash_size=0x400000,ram=0x20000000,ram_size=0x400000,stack_size=4096"
     symbols = [f"-Wl,--defsym=port_{word}" for word in memory.split(",")]
     with tempfile.TemporaryDirectory() as folder_name:
         folder = Path(folder_name)
-        one, *codes = exported(form, folder)
-        (folder / "main.c").write_text(main_text(form, one, *codes, ARM_MAIN))
+        one, codes = exported(form, folder)
+        (folder / "main.c").write_text(main_text(folder, form, one, codes, ARM_MAIN))
         command = ["arm-none-eabi-gcc", "-std=gnu99", f"-mcpu={core}", "-mthumb", *flags.split(), "-w", "-nostartfiles"]
         command += ["-DPORT_PICOSECONDS=40000U", f"-I{PORTS}", "main.c", "net_weights.c"]
         command += [str(PORTS / "cortex_m.c"), "-T", str(PORTS / "cortex_m.ld"), *symbols, "--specs=nano.specs"]
@@ -259,6 +298,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=1)
     parser.add_argument("--flags", action="append")
     parser.add_argument("--form", action="append", help="forms whose name contains this")
+    parser.add_argument("--network", action="append", default=[], help="one of embedded_networks, whole")
     parser.add_argument("--no-arm", action="store_true")
     given = parser.parse_args()
     wanted = given.form or [""]
@@ -268,6 +308,9 @@ def main() -> int:
         if any(word in name for word in wanted):
             for flags in given.flags or FLAGS:
                 print(measured(name, form, flags, given.seconds), flush=True)
+    for name in given.network:
+        for flags in given.flags or FLAGS:
+            print(whole(name, flags, 4 * given.seconds), flush=True)
     if given.no_arm or not all(map(shutil.which, ("arm-none-eabi-gcc", "qemu-system-arm"))):
         return 0
     for name, form in ARM_FORMS.items():

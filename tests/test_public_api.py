@@ -13,6 +13,8 @@ from oracle import OVERFLOWS, ROUNDINGS
 import qengine
 
 NAMES = {
+    "COptions",
+    "CProject",
     "Calibration",
     "CalibrationOptions",
     "FixedPoint",
@@ -38,6 +40,7 @@ NAMES = {
     "compare",
     "correct",
     "dequantize",
+    "export_c",
     "export_vectors",
     "inspect_model",
     "open_dataset",

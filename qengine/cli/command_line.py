@@ -6,7 +6,7 @@ from pathlib import PurePath
 from typing import Any
 
 
-def command_line(command: str, model: str, *given: Any) -> str:
+def written_line(command: str, model: str, *given: Any) -> str:
     """Return the line of an export.
 
     Parameters

@@ -11,7 +11,7 @@ import typer
 from qengine.atomic_files import check_folder
 from qengine.cli import options, parsing
 from qengine.cli.answer import Answer
-from qengine.cli.command_line import command_line
+from qengine.cli.command_line import written_line
 from qengine.cli.operators import run_files
 from qengine.cli.options.panels import INPUTS
 from qengine.cli.output.c import as_json as c_as_json
@@ -150,7 +150,7 @@ class COptionsTyped:
         typer.Option(
             "--trace",
             metavar="",
-            help="Keep the model beside the files: `qengine compare FOLDER TRACE` then needs nothing else.",
+            help="Write the model too: `qengine compare FOLDER TRACE` then needs nothing else.",
             rich_help_panel=C,
         ),
     ] = False
@@ -275,7 +275,7 @@ def c(
         session = open_session(zoo.path_of(model), settings)
         lengths = parsing.shapes(shapes or [], session.graph)
         feeds = _samples(model if entry else None, session, data, lengths, kernels.max_elements)
-        line = command_line("c", model, written, fixed, data, shapes)
+        line = written_line("c", model, written, fixed, data, shapes)
         project = export_c(session, out, wanted, shapes=lengths, feeds=feeds, command=line)
     text = (c_as_json if command.json else c_as_tables)(model, project, session.notes)
     verified = project.verification

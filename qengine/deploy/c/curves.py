@@ -1,9 +1,9 @@
 """Tables of functions of gates for C: single entries, or a line and a few bits for each 32 of them.
 
 Such a table is looked up once for a unit and a step, so its size counts and not its speed. One of 16-bit codes has
-65,536 entries of 17 bits. Where that is less, a block of 32 entries is some words: the first entry and a slope in one of
-them, and as many words of bits as the numbers have by which entries rise more than the slope, as in `rank_table`. Codes
-at both ends, where functions are constant, have no entries.
+65,536 entries of 17 bits. Where that is less, a block of 32 entries is some words. The first has the first entry and a
+slope; the others have the bits of the numbers by which entries rise more than the slope, as in `rank_table`. Codes at
+both ends, where functions are constant, have no entries.
 """
 
 from __future__ import annotations

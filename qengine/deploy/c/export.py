@@ -22,7 +22,7 @@ from qengine.deploy.c.network import network_of, plan_of
 from qengine.deploy.c.options import CKeywords, COptions
 from qengine.deploy.c.project import CProject
 from qengine.deploy.c.shapes import feeds_of_shapes
-from qengine.deploy.c.sizes import Measured, measure
+from qengine.deploy.c.sizes import Measured, flash_of, measure
 from qengine.deploy.c.softmax import without_softmax
 from qengine.deploy.c.verifier import Verifier
 from qengine.deploy.c.verify import Verification, find_compiler
@@ -160,7 +160,8 @@ class _Export:
         files["Makefile"] = makefile(options.name, stamp, names)
         files["CMakeLists.txt"] = cmake_lists(options.name, stamp, names)
         files["README.md"] = readme(source, options.name, stamp, manifest, sources_of(options.name, names))
-        verifier = Verifier(golden, source.network, options.name, files, given, arrays)
+        held = flash_of(c for c in source.constants if options.one_file or c.is_visible)
+        verifier = Verifier(golden, source.network, options.name, files, given, arrays, held)
         return files, manifest, verifier
 
     def _given(self, golden: Golden, plan: Plan, arrays: Feeds) -> list[Arrays]:
@@ -183,4 +184,4 @@ class _Export:
         if compiler is None:
             return Verification(None), None
         found = verifier.with_compiler(compiler, ("-O2",), verifier.samples())
-        return found, measure(self.options.name, contents, compiler)
+        return found, measure(self.options.name, contents, verifier.held, compiler)

@@ -1,6 +1,6 @@
 """The sums of filters as C computes them fast: in 32 bits, in any order, with constant weights and biases.
 
-The sum b + w[0] * x[0] + w[1] * x[1] + ... stays within 32 bits, whatever the order of its terms, if |b| plus the
+The sum b + w[0] * x[0] + ... of a filter stays within 32 bits, in any order of its terms, if |b| plus the
 larger of the sum of all positive and of all negative terms does. The terms have limits by the codes that the input
 can hold. Where this proof fails, or where the register of a device shows in the bits, `filter_sums` returns None, and
 the general kernel of `lowerings.linear` computes the step.

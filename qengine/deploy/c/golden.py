@@ -61,7 +61,7 @@ class Sample:
 
     Attributes
     ----------
-    source : what they are, in a few words.
+    source : a few words for where they come from.
     codes : array of each input by name.
     """
 

@@ -83,6 +83,19 @@ def blocks() -> Mapping[str, Block]:
     return found
 
 
+_TAKEN = ("arena", "memory", "scratch", "null", "eof", "size_t", "linux", "unix", "i386", "errno", "memcpy", "memset")
+
+
+@cache
+def taken_names() -> frozenset[str]:
+    """Return identifiers that no tensor may have: of the source, of systems, and beginnings of the names of kernels.
+
+    A tensor "row" would have the constants `net_row_shift`, which is a kernel.
+    """
+    parts = (name.split("_") for name in blocks())
+    return frozenset(_TAKEN).union("_".join(p[:n]) for p in parts for n in range(1, len(p)))
+
+
 def _blocks_of(text: str) -> Iterable[Block]:
     header: re.Match[str] | None = None
     lines: list[str] = []
@@ -133,7 +146,7 @@ class Kernels:
         """Add an instance and those that it needs, and return the name of its function in C."""
         block = blocks()[name]
         assert set(types) == set(block.types), (name, block.types, tuple(types))
-        is_other = shares and "$restrict" in block.text
+        is_other = shares and ("$restrict " in block.text or "$o(" in block.text)
         key: tuple[Any, ...] = (name, *(CType.of(types[t]) for t in block.types), is_other)
         if key not in self._texts:
             for other, given in block.needs:
@@ -206,4 +219,6 @@ def literal(value: int) -> str:
         return str(value)
     if -(1 << 31) < value < 1 << 31:
         return f"INT32_C({value})" if value >= 0 else f"-INT32_C({-value})"
+    if value >= 1 << 63:
+        return f"UINT64_C({value})"
     return f"INT64_C({value})" if value >= 0 else f"-INT64_C({-value})"

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 import qengine
+from qengine.deploy.c.arena import as_mapping
 from qengine.deploy.c.emit.formats import layout_name, order_names
 from qengine.deploy.c.emit.parameters import parameter_of
 from qengine.deploy.c.emit.project import Source
@@ -66,9 +67,9 @@ def c_manifest(
     options, command
         Options, and the command line.
     notes
-        What a user should know.
+        Lines for the user.
     checked
-        What the inputs of the self-test are: of the known answer, then of those whose outputs are compared.
+        Words for the inputs of the self-test: of the known answer, then of those whose outputs are compared.
     """
     network, arena = source.network, source.arena
     target = getattr(session.options, "target", None)
@@ -90,6 +91,7 @@ def c_manifest(
         "memory": {
             "arena": arena.bytes,
             "bound": arena.bound,
+            **as_mapping(arena),
             "alignment": max([4, *(r.width for r in arena.regions)]),
             "inputs": sum(t.bytes for t in network.inputs),
             "outputs": sum(t.bytes for t in network.outputs),
@@ -117,11 +119,11 @@ def completed(
     Parameters
     ----------
     manifest
-        What `c_manifest` returned.
+        Result of `c_manifest`.
     contents
         Content of the other files by name.
     verification, measured
-        What a verification found and measured; None without one.
+        Results of a verification; None without one.
     """
     checksums = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(contents.items())}
     whole = {

@@ -52,7 +52,7 @@ class COptions:
     one_file
         Whether the source, the kernels and the weights are one file NAME.c.
     trace
-        Whether the folder holds the model too, so that `qengine compare` needs nothing else to judge a trace.
+        Whether the folder holds the model too: then `qengine compare` needs nothing else to read a trace.
     check
         Number of samples in the self-test whose outputs are compared element by element.
     ram
@@ -92,6 +92,8 @@ class COptions:
 def check_name(name: str) -> None:
     """Raise OptionError unless a text can be the prefix of names in C and of files."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise OptionError(f"name {name!r} is no identifier of C: give a letter, then up to 30 letters, digits and _")
+        raise OptionError(
+            f"name {name!r} is not an identifier of C: give a letter, then up to 30 letters, digits and _"
+        )
     if is_reserved(name) or name.lower() in _HEADERS:
         raise OptionError(f"name '{name}' is a word of C or C++, or a file name that others have: give another one")

@@ -19,7 +19,7 @@ _DROPPED = 34  # of the bits of a product
 
 
 def power_words(powers: NDArray[np.int64], fraction_bits: int) -> NDArray[np.uint32]:
-    """Return what `net_power` reads for the first entries of a `power_table` of codes with some fraction bits."""
+    """Return what `net_power_of` reads for the first entries of a `power_table` of codes with some fraction bits."""
     coded = _coded(powers, fraction_bits)
     return powers.astype(np.uint32) if coded is None else coded
 

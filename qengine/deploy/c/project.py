@@ -91,12 +91,12 @@ class CProject:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user should know."""
+        """Lines for the user."""
         return tuple(self.manifest["notes"])
 
     @property
     def verification(self) -> dict[str, Any] | None:
-        """What `verify=True` found at the export, as JSON; None without it."""
+        """The verification at the export, as JSON; None without `verify=True`."""
         found: dict[str, Any] | None = self.manifest["verified"]
         return found
 
@@ -108,11 +108,11 @@ class CProject:
         Parameters
         ----------
         feeds
-            Feeds of one run or of several, beside zeros, extremes and random codes; None for none.
+            Feeds of one run or of several, which are added to zeros, extremes and random codes; None for none.
         compiler
             Compiler; None for the first of gcc, clang and cc on the PATH.
         flags
-            Flags beside those for C99 and warnings.
+            Flags that are added to those for C99 and warnings.
         samples
             Number of samples that are not of the feeds.
 

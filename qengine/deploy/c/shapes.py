@@ -52,7 +52,7 @@ def feeds_of_shapes(
             raise FeedError(f"input '{name}' decides shapes, which C has fixed: give its value, as with -i {name}=...")
         shape = _given_shape(value, wanted[name]) if name in wanted else _default_shape(value, notes)
         if value.dtype is None:
-            raise OptionError(f"input '{name}' is no tensor, and C has tensors only")
+            raise OptionError(f"input '{name}' is not a tensor, and C has tensors only")
         given[name] = np.zeros(shape, value.dtype)
     return given, tuple(notes)
 

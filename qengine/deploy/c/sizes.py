@@ -1,8 +1,7 @@
-"""What a network takes: flash, products and instructions; with a compiler its code and stack too."""
+"""Sizes of a network in C: flash, products and instructions; with a compiler its code and stack too."""
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 import tempfile
@@ -11,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qengine.deploy.c.emit.build_files import sources_of
-from qengine.deploy.c.ir import CNetwork, Constant, Operation
+from qengine.deploy.c.ir import Constant, Operation
 from qengine.deploy.c.verify import Compiler
 
 _M4, _M4_DSP = 2.75, 1.75
@@ -41,8 +39,8 @@ class Measured:
 
     Attributes
     ----------
-    compiler, flags : what compiled it.
-    code : bytes of instructions and of constants in the source; None where `size` is not there.
+    compiler, flags : compiler and its flags.
+    code : bytes of instructions and of the numbers of kernels; None where `size` is not there.
     stack : most bytes of stack of a function and of what it calls, about; None where the compiler does not tell.
     """
 
@@ -57,7 +55,11 @@ class Measured:
 
 
 def measure(
-    name: str, files: Mapping[str, str], compiler: Compiler, flags: Sequence[str] = ("-Os",), prefix: str = ""
+    name: str,
+    files: Mapping[str, str],
+    held: int,
+    compiler: Compiler,
+    flags: Sequence[str] = ("-Os",),
 ) -> Measured:
     """Compile the files of a network, and return the sizes of its code and stack.
 
@@ -65,12 +67,12 @@ def measure(
     ----------
     name, files
         Prefix of the network, and its files as text.
+    held
+        Bytes of weights and tables that the source holds, which do not count as code.
     compiler, flags
         Compiler and flags.
-    prefix
-        Beginning of the names of the tools of another machine, such as "arm-none-eabi-".
     """
-    size_tool = shutil.which(f"{prefix}size")
+    size_tool = shutil.which("size")
     with tempfile.TemporaryDirectory(prefix="qengine-") as folder:
         root = Path(folder)
         for path, text in files.items():
@@ -84,15 +86,9 @@ def measure(
             return Measured(compiler.name, tuple(flags), None, None)
         code = None if size_tool is None else _code(size_tool, root / "object.o")
         usages = [path.read_text() for path in root.glob("*.su")]
-    if code is not None and sources_of(name, list(files)) == [source]:
-        code -= _linked_bytes(files[source])  # one file holds the weights too
+    if code is not None:
+        code -= held
     return Measured(compiler.name, tuple(flags), code, _stack(usages))
-
-
-def _linked_bytes(text: str) -> int:
-    """Return the bytes of the weights in a source that holds all files."""
-    match = re.search(r"weights and tables, ([\d,]+) bytes", text)
-    return int(match[1].replace(",", "")) if match else 0
 
 
 def _code(tool: str, path: Path) -> int | None:
@@ -110,8 +106,3 @@ def _stack(usages: Sequence[str]) -> int | None:
         if len(parts) >= 2 and parts[1].isdigit():
             sizes.append(int(parts[1]))
     return sum(sorted(sizes, reverse=True)[:3]) if sizes else None
-
-
-def constants_of(network: CNetwork) -> tuple[Constant, ...]:
-    """Return the constant arrays of a network, each once."""
-    return tuple({id(c): c for one in network.operations for c in one.constants}.values())

@@ -39,7 +39,7 @@ def without_softmax(session: InferenceSession) -> tuple[list[str], list[str]]:
 
 
 def _maker(name: str, made: dict[str, Node]) -> Node | None:
-    """Return the node that computes a tensor, behind those that only pass it on."""
+    """Return the node that computes a tensor, without those that only pass it on."""
     node = made.get(name)
     while node is not None and node.operator in _SAME:
         node = made.get(node.inputs[0])

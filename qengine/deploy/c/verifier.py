@@ -26,6 +26,7 @@ class Verifier:
     name, files : prefix, and files as text by name.
     given : codes of the samples that the user gave.
     fixed : feeds that are constants of the network.
+    held : bytes of weights and tables in the source.
     """
 
     golden: Golden
@@ -34,6 +35,7 @@ class Verifier:
     files: Mapping[str, str]
     given: Sequence[Arrays]
     fixed: Mapping[str, Any]
+    held: int
 
     def run(
         self,

@@ -1,4 +1,4 @@
-"""Verification: a network in C, compiled and run on this machine, beside the session, tensor by tensor.
+"""Verification: a network in C, compiled, run on this machine, and compared with the session tensor by tensor.
 
 A small program around the network reads the codes of inputs, runs, and writes each tensor as its hook gets it. The
 arena lies between bytes that must not change and holds garbage before each run, so that a tensor out of its place, or a
@@ -40,7 +40,7 @@ class Compiler:
     Attributes
     ----------
     path : the program.
-    name : its kind and version, such as "gcc 12.2.0".
+    name : kind and version, such as "gcc 12.2.0".
     """
 
     path: str
@@ -55,7 +55,7 @@ class Difference:
     ----------
     tensor : name in the model.
     operation : operator and node that compute it, or "input".
-    sample : what the inputs were.
+    sample : words for the inputs.
     count, elements : number of codes that differ, and of all.
     index : index of the first one.
     expected, found : code of the session, and of C.
@@ -79,7 +79,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Verification:
-    """What a verification found.
+    """Result of a verification.
 
     Attributes
     ----------
@@ -147,7 +147,7 @@ class Part:
     ----------
     name : prefix of its names.
     network : the network.
-    files : its files as text by name.
+    files : text of each file by name.
     samples : codes of the inputs of each run.
     """
 
@@ -206,7 +206,7 @@ def run_program(
     parts
         The networks.
     program
-        What `compile_program` returned.
+        Result of `compile_program`.
     emulator
         Words before the program.
     byte_order
@@ -268,7 +268,7 @@ def differences_of(network: CNetwork, found: Arrays, expected: Arrays, sample: s
     expected
         Tensors of the session by name.
     sample
-        What the inputs were.
+        Words for the inputs.
     """
     titles = {t: f"{o.node.operator} {o.node.name or o.output.name}" for o in network.operations for t in o.outputs}
     differing = []
@@ -314,7 +314,7 @@ def verify(
     samples
         Codes of inputs.
     compiler, flags
-        Compiler, and flags beside those for warnings.
+        Compiler, and flags that are added to those for warnings.
     """
     part = Part(name, network, files, [one.codes for one in samples])
     with tempfile.TemporaryDirectory(prefix="qengine-") as folder:
@@ -376,7 +376,6 @@ def _main(parts: Sequence[Part]) -> str:
     calls: list[str] = []
     for part in parts:
         name, upper = part.name, part.name.upper()
-        lines.append(f"void {name}_trace(int32_t id, const void *data, uint32_t bytes);")
         lines.append(f"void {name}_trace(int32_t id, const void *data, uint32_t bytes) {{ trace(id, data, bytes); }}")
         given, reads = [], []
         for role, tensors in (("in", part.network.inputs), ("out", part.network.outputs)):

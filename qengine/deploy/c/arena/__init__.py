@@ -2,6 +2,7 @@
 
 from qengine.deploy.c.arena.drawing import as_mapping, drawing
 from qengine.deploy.c.arena.limit import MemoryLimitError, parse_size
-from qengine.deploy.c.arena.plan import Arena, ArenaOptions, Region, plan_arena
+from qengine.deploy.c.arena.plan import Arena, ArenaOptions, plan_arena
+from qengine.deploy.c.arena.regions import Region
 
 __all__ = ["Arena", "ArenaOptions", "MemoryLimitError", "Region", "as_mapping", "drawing", "parse_size", "plan_arena"]

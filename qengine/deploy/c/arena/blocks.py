@@ -182,6 +182,11 @@ def class_of(width: int) -> int:
     return width if width >= _WIDE else 2
 
 
+def are_apart(a: Block, b: Block) -> bool:
+    """Return whether two blocks may share no byte at any time, as C keeps elements of their widths apart."""
+    return min(a.width, b.width) > 1 and class_of(a.width) != class_of(b.width)
+
+
 def _scratch(one: Operation, time: int, group: list[Scratch]) -> Block:
     width = max(g.dtype.itemsize for g in group)
     start = group[0].offset // width * width

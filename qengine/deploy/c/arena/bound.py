@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qengine.deploy.c.arena.blocks import Block, Memory, Sharing, class_of
+from qengine.deploy.c.arena.blocks import Block, Memory, Sharing, are_apart
 
 
 def lower_bound(memory: Memory) -> int:
@@ -49,7 +49,7 @@ def _saved(memory: Memory, counts: Callable[[Block], bool]) -> dict[int, int]:
 
 
 def _shared(one: Sharing, output: Block, source: Block) -> int:
-    if one.most is None or (min(output.width, source.width) > 1 and class_of(output.width) != class_of(source.width)):
+    if one.most is None or are_apart(output, source):
         return 0
     end = one.source_at + one.source_size
     dying = sum(p.end - p.start for p in source.pieces if p.last == one.time and one.source_at <= p.start < end)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from qengine.deploy.c.arena.aliases import Aliased, aliased
 from qengine.deploy.c.arena.blocks import memory_of
+from qengine.deploy.c.arena.conflicts import problem_of
 from qengine.deploy.c.arena.heuristics import greedy
 from qengine.deploy.c.arena.order import reordered
-from qengine.deploy.c.arena.regions import arranged
 from qengine.deploy.c.ir import CNetwork, Part
 
 _TRIED = 24
@@ -44,4 +44,5 @@ def _candidates(network: CNetwork, best: Aliased) -> list[frozenset[Part]]:
 
 
 def _size(one: Aliased, alignment: int) -> int:
-    return arranged(memory_of(one.network, one.within), alignment, greedy).bytes
+    problem = problem_of(memory_of(one.network, one.within), alignment)
+    return problem.size(greedy(problem))

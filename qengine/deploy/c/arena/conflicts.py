@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from qengine.deploy.c.arena.blocks import Block, Memory, Piece, Sharing
+from qengine.deploy.c.arena.blocks import Block, Memory, Piece, Sharing, are_apart
 from qengine.deploy.c.arena.problem import Interval, Problem, union
 
 _Pair = tuple[int, int]
 
 
-def problem_of(memory: Memory, chosen: Sequence[int], alignment: int) -> Problem:
-    """Return the problem of some blocks of a memory, by their indices.
+def problem_of(memory: Memory, alignment: int) -> Problem:
+    """Return the problem of the blocks of a memory.
 
     Parameters
     ----------
     memory
         The blocks.
-    chosen
-        The blocks that share a region.
     alignment
         Number that offsets of blocks of as many bytes or more are a multiple of.
     """
@@ -26,12 +24,12 @@ def problem_of(memory: Memory, chosen: Sequence[int], alignment: int) -> Problem
     for one in memory.sharings:
         by_pair.setdefault((one.output, one.source), []).append(one)
     forbidden = {}
-    for i, a in enumerate(chosen):
-        for j, b in enumerate(chosen[i + 1 :], i + 1):
-            intervals = union(_intervals(memory.blocks, (a, b), by_pair))
+    blocks = memory.blocks
+    for a in range(len(blocks)):
+        for b in range(a + 1, len(blocks)):
+            intervals = union(_intervals(blocks, (a, b), by_pair))
             if intervals:
-                forbidden[i, j] = intervals
-    blocks = [memory.blocks[i] for i in chosen]
+                forbidden[a, b] = intervals
     return Problem(
         tuple(b.size for b in blocks),
         tuple(_alignment(b, alignment) for b in blocks),
@@ -46,6 +44,9 @@ def _alignment(block: Block, alignment: int) -> int:
 
 def _intervals(blocks: Sequence[Block], pair: _Pair, sharings: Mapping[_Pair, list[Sharing]]) -> Iterator[Interval]:
     a, b = (blocks[i] for i in pair)
+    if are_apart(a, b):
+        yield -a.size, b.size
+        return
     if a.last < b.first or b.last < a.first:
         return
     forward, backward = sharings.get(pair, ()), sharings.get((pair[1], pair[0]), ())

@@ -28,10 +28,9 @@ def orders(problem: Problem) -> Iterator[tuple[int, ...]]:
         yield tuple(sorted(items, key=lambda i: (turn * problem.lives[i][0], turn * i)))
 
 
-def greedy(problem: Problem, bound: int) -> Outcome:
+def greedy(problem: Problem) -> tuple[int, ...]:
     """Return the smallest arrangement of these orders."""
-    best = min((problem.first_fit(order) for order in orders(problem)), key=problem.size)
-    return Outcome(best, problem.size(best) <= bound)
+    return min((problem.first_fit(order) for order in orders(problem)), key=problem.size)
 
 
 def climbed(problem: Problem, bound: int, work: int = _CLIMB) -> tuple[int, ...]:
@@ -70,7 +69,7 @@ def climbed(problem: Problem, bound: int, work: int = _CLIMB) -> tuple[int, ...]
 
 def best_offsets(problem: Problem, bound: int) -> Outcome:
     """Return the smallest arrangement that is found, by the exact search and, where it gives up, by better orders."""
-    first = search(problem, greedy(problem, bound).offsets, bound, _FIRST)
+    first = search(problem, greedy(problem), bound, _FIRST)
     if first.is_least:
         return first
     offsets = min(first.offsets, climbed(problem, bound), key=problem.size)

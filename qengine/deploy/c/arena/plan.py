@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from qengine.deploy.c.arena.aliases import Aliased
 from qengine.deploy.c.arena.blocks import Memory, Within, memory_of, root_of
 from qengine.deploy.c.arena.bound import lower_bound, peak
 from qengine.deploy.c.arena.choices import choose
+from qengine.deploy.c.arena.conflicts import problem_of
 from qengine.deploy.c.arena.heuristics import best_offsets
 from qengine.deploy.c.arena.limit import check_limit
-from qengine.deploy.c.arena.regions import Arrangement, arranged
+from qengine.deploy.c.arena.regions import Region, regions_of
 from qengine.deploy.c.ir import CNetwork, CTensor, Operation, Scratch
 
 
@@ -29,27 +28,6 @@ class ArenaOptions:
 
     alignment: int = 4
     ram: int | None = None
-
-
-@dataclass(frozen=True)
-class Region:
-    """A part of the arena whose elements may share bytes.
-
-    Attributes
-    ----------
-    width : bytes of the elements of the array that holds it: 2, 4 or 8; elements of one byte may be in any.
-    start : bytes of the arena before it, as in a struct of one array for each region.
-    bytes : number of its bytes.
-    """
-
-    width: int
-    start: int
-    bytes: int
-
-    @property
-    def dtype(self) -> np.dtype[np.signedinteger]:
-        """The type of the elements of the array that holds it."""
-        return np.dtype(f"int{8 * self.width}")
 
 
 @dataclass(frozen=True)
@@ -78,7 +56,7 @@ class Arena:
     Attributes
     ----------
     network : the network to write; some of its copies may be left out, as tensors are written in place.
-    regions : parts of the arena, the widest elements first.
+    regions : parts of the arena by address, each with elements of one width.
     offsets : bytes of the arena before every tensor that lies in it, also those within others.
     within : holders of the memory of tensors that are a part of another one, with the bytes before them there.
     scratch : bytes of the arena before each part of the scratch of an operation.
@@ -142,29 +120,23 @@ def plan_arena(network: CNetwork, options: ArenaOptions | None = None) -> Arena:
     options = options or ArenaOptions()
     chosen = choose(network, options.alignment)
     memory = memory_of(chosen.network, chosen.within)
-    found = arranged(memory, options.alignment, best_offsets)
-    arena = _arena(chosen, memory, found)
+    arena = _arena(chosen, memory, options.alignment)
     if options.ram is not None:
         moment = "" if arena.peak is None else f"{arena.peak.node.operator} '{arena.peak.output.name}'"
         check_limit(arena.bytes, options.ram, arena.bound, moment, arena.at_peak)
     return arena
 
 
-def _arena(chosen: Aliased, memory: Memory, found: Arrangement) -> Arena:
+def _arena(chosen: Aliased, memory: Memory, alignment: int) -> Arena:
     network, within = chosen.network, chosen.within
-    regions, start = [], 0
-    for width, size in found.sizes:
-        regions.append(Region(width, start, size))
-        start += -(-size // width) * width
-    starts = {r.width: r.start for r in regions}
-    at = [starts[found.region[i]] + offset for i, offset in enumerate(found.offsets)]
+    problem, bound = problem_of(memory, alignment), lower_bound(memory)
+    found = best_offsets(problem, bound)
+    at, size = found.offsets, problem.size(found.offsets)
     most, time = peak(memory)
-    bound = lower_bound(memory)
     offsets = _offsets(network, within, memory, at)
-    size = max((r.start + r.bytes for r in regions), default=0)
     return Arena(
         network,
-        tuple(regions),
+        regions_of(memory.blocks, at, size),
         offsets,
         within,
         {(one, a): at[i] + more for i, b in enumerate(memory.blocks) for one, a, more in b.scratch},
@@ -181,7 +153,7 @@ def _arena(chosen: Aliased, memory: Memory, found: Arrangement) -> Arena:
     )
 
 
-def _offsets(network: CNetwork, within: Within, memory: Memory, at: list[int]) -> dict[CTensor, int]:
+def _offsets(network: CNetwork, within: Within, memory: Memory, at: Sequence[int]) -> dict[CTensor, int]:
     roots = {b.tensor: at[i] for i, b in enumerate(memory.blocks) if b.tensor is not None}
     found = {}
     for one in network.operations:

@@ -1,67 +1,59 @@
-"""Regions: elements of 16, 32 and 64 bits lie apart, those of 8 bits in the region that makes the arena small."""
+"""Regions: the arena as a struct of arrays, each of one type of elements.
+
+C lets objects of 16, 32 and 64 bits share no bytes, but elements of one byte may lie anywhere. So the arena is cut
+where one width follows another; elements of one byte lie in any region, and across two of them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from qengine.deploy.c.arena.blocks import Memory
-from qengine.deploy.c.arena.bound import peak
-from qengine.deploy.c.arena.conflicts import problem_of
-from qengine.deploy.c.arena.exact import Outcome
-from qengine.deploy.c.arena.problem import Problem
+import numpy as np
 
-_BYTES = 1
+from qengine.deploy.c.arena.blocks import Block
+
+_LEAST = 2
+"""Bytes of the elements of an arena that has elements of one byte only."""
 
 
 @dataclass(frozen=True)
-class Arrangement:
-    """Offsets of blocks.
+class Region:
+    """A part of the arena whose elements may share bytes.
 
     Attributes
     ----------
-    region : bytes of the elements of the region of each block.
-    offsets : offset of each block in its region.
-    sizes : (bytes of the elements, size) of each region, the widest first.
-    is_least : whether no arrangement is smaller.
+    width : bytes of the elements of the array that holds it: 2, 4 or 8; elements of one byte may be in any.
+    start : bytes of the arena before it, as in a struct of one array for each region.
+    bytes : number of its bytes.
     """
 
-    region: tuple[int, ...]
-    offsets: tuple[int, ...]
-    sizes: tuple[tuple[int, int], ...]
-    is_least: bool
+    width: int
+    start: int
+    bytes: int
 
     @property
-    def bytes(self) -> int:
-        """The bytes of all regions."""
-        return sum(size for _, size in self.sizes)
+    def dtype(self) -> np.dtype[np.signedinteger]:
+        """The type of the elements of the array that holds it."""
+        return np.dtype(f"int{8 * self.width}")
 
 
-Solve = Callable[[Problem, int], Outcome]
-"""A search for the offsets of a problem, which may end at a bound."""
+def regions_of(blocks: Sequence[Block], offsets: Sequence[int], size: int) -> tuple[Region, ...]:
+    """Return the regions of blocks at some offsets, by address.
 
-
-def arranged(memory: Memory, alignment: int, solve: Solve) -> Arrangement:
-    """Return the smallest arrangement of the blocks of a network that a search finds."""
-    widths = [b.width for b in memory.blocks]
-    wide = sorted({w for w in widths if w > _BYTES}, reverse=True) or ([2] if widths else [])
-    choices = wide if _BYTES in widths else wide[:1]
-    regions = [tuple(w if w > _BYTES else home for w in widths) for home in choices]
-    found = [_in_regions(memory, region, alignment, solve) for region in regions]
-    return min(found, key=lambda one: one.bytes, default=Arrangement((), (), (), True))
-
-
-def _in_regions(memory: Memory, region: tuple[int, ...], alignment: int, solve: Solve) -> Arrangement:
-    offsets = [0] * len(region)
-    sizes = []
-    is_least = len({w for w in region if w > _BYTES}) <= 1 or _BYTES not in {b.width for b in memory.blocks}
-    for width in sorted(set(region), reverse=True):
-        chosen = [i for i, w in enumerate(region) if w == width]
-        problem = problem_of(memory, chosen, alignment)
-        inside = {memory.blocks[i] for i in chosen}
-        found = solve(problem, peak(memory, inside.__contains__)[0])
-        for i, offset in zip(chosen, found.offsets, strict=True):
-            offsets[i] = offset
-        sizes.append((width, problem.size(found.offsets)))
-        is_least &= found.is_least
-    return Arrangement(region, tuple(offsets), tuple(sizes), is_least)
+    A region ends where its last element ends if narrower ones follow, and where the first element begins if wider ones
+    do: then each begins at a multiple of its width, and as the member of a struct without a gap before it.
+    """
+    wide = sorted((offset, offset + b.size, b.width) for b, offset in zip(blocks, offsets, strict=True) if b.width > 1)
+    starts: list[tuple[int, int]] = []
+    end = 0
+    for start, stop, width in wide:
+        if not starts:
+            starts.append((0, width))
+        elif width != starts[-1][1]:
+            starts.append((end if width < starts[-1][1] else start, width))
+        end = max(end, stop)
+    if not starts:
+        return (Region(_LEAST, 0, size),) if size else ()
+    ends = [*(start for start, _ in starts[1:]), size]
+    return tuple(Region(width, start, stop - start) for (start, width), stop in zip(starts, ends, strict=True))

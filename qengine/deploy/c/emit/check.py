@@ -23,7 +23,6 @@ Array = NDArray[Any]
 Arrays = Mapping[str, Array]
 
 _TEXT = """#include "@name@.h"
-#include "@name@_trace.h"
 
 #ifdef NET_TRACE
 
@@ -221,7 +220,7 @@ int main(int count, char **words) {
         return 0;
     }
     if (count > 1) {
-        (void)fprintf(stderr, "@name@: %s is no option; --trace is\\n", words[1]);
+        (void)fprintf(stderr, "@name@: %s: the only option is --trace\\n", words[1]);
         return 2;
     }
     result = net_check();
@@ -265,7 +264,7 @@ def check_source(
     network, name, stamp
         Network, prefix, and first lines.
     known
-        What the input of the known answer is, and all its tensors.
+        Words for the input of the known answer, and all its tensors.
     checksums
         CRC-32 of each tensor.
     samples

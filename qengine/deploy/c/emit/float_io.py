@@ -1,7 +1,7 @@
 """Conversions between float and codes at the border of a network, for programs that are compiled with NET_FLOAT_IO.
 
 `net_image_code` gives the code that the runtime gives: overflow(round(value * 2^n)), exactly. It takes the float apart
-into integers, so that nothing is rounded on the way, with any compiler and without a floating-point unit.
+into integers: nothing is rounded on the way, with any compiler and without a floating-point unit.
 """
 
 from __future__ import annotations

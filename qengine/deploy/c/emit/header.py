@@ -55,6 +55,9 @@ struct net_tensor {
     int8_t fraction_bits; /* -128: it has none, or several */
 };
 extern const struct net_tensor net_tensors[NET_TENSORS];
+
+/* The hook: it gets each tensor once it is computed, with the number of its bytes. See @name@_trace.h. */
+void net_trace(int32_t id, const void *data, uint32_t bytes);
 #endif
 
 @float_io@

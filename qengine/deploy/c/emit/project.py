@@ -27,7 +27,7 @@ class Source:
     Attributes
     ----------
     files : text of each file by name.
-    arena : where tensors are in memory, and the network as it is written.
+    arena : places of tensors in memory, and the network that is written.
     constants : constant arrays.
     """
 

@@ -11,7 +11,7 @@ from qengine.runtime.session import InferenceSession
 
 @dataclass(frozen=True)
 class Stamp:
-    """Where files came from.
+    """Origin of files.
 
     Attributes
     ----------

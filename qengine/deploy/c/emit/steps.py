@@ -25,10 +25,12 @@ class Step:
     Attributes
     ----------
     function : name of the function in C.
+    reads : tensors that it gets first, then the outputs.
     weights : constant arrays that it gets, after its tensors and its scratch.
     """
 
     function: str
+    reads: tuple[CTensor, ...]
     weights: tuple[Constant, ...]
 
 
@@ -61,14 +63,16 @@ class StepFunctions:
             Whether its output shares memory with an input.
         """
         weights = tuple(c for c in one.constants if not c.is_visible)
+        used = {a for call in one.calls for a in call.arguments}
+        reads = tuple(t for t in one.reads if t in used)
         names = _names_of(one, weights)
         calls = tuple(self._called(call, names, shares) for call in one.calls)
-        parameters = tuple(_parameters(one, weights, names))
+        parameters = tuple(_parameters(one, reads, weights, names))
         name = self._names.setdefault((parameters, calls), f"{self.prefix}_step_{one.output.c_name}")
         if name not in self._texts:
             self._texts[name] = self._text(name, one, parameters, calls)
         self._users.setdefault(name, []).append(plain(one.node.name or one.output.name))
-        return Step(name, weights)
+        return Step(name, reads, weights)
 
     @property
     def text(self) -> str:
@@ -136,8 +140,10 @@ def _names_of(one: Operation, weights: tuple[Constant, ...]) -> dict[object, str
     return found
 
 
-def _parameters(one: Operation, weights: tuple[Constant, ...], names: Mapping[object, str]) -> list[str]:
-    found = [f"const {CType.of(t.dtype).name} *{names[t]}" for t in one.reads]
+def _parameters(
+    one: Operation, reads: tuple[CTensor, ...], weights: tuple[Constant, ...], names: Mapping[object, str]
+) -> list[str]:
+    found = [f"const {CType.of(t.dtype).name} *{names[t]}" for t in reads]
     found += [f"{CType.of(t.dtype).name} *{names[t]}" for t in one.outputs]
     found += [f"{CType.of(s.dtype).name} *{names[s]}" for s in scratch_of(one)]
     return found + [f"const {CType.of(c.array.dtype).name} *{names[c]}" for c in weights]

@@ -17,19 +17,6 @@ _TEXT = """#ifndef NET_TRACE_H
  *
  * The codes have the byte order of the machine, and in memory the order that net_tensors[id] and @name@.json say. */
 #ifdef NET_TRACE
-
-#include <stdint.h>
-
-#ifdef __cplusplus
-extern "C" {
-#endif
-
-void net_trace(int32_t id, const void *data, uint32_t bytes);
-
-#ifdef __cplusplus
-}
-#endif
-
 #ifndef NET_TRACED
 #define NET_TRACED(id, data, elements) net_trace(id, data, (uint32_t)((elements) * sizeof *(data)))
 #endif

@@ -15,7 +15,7 @@ def linked(constants: Sequence[Constant]) -> list[Constant]:
 
 
 def externs(constants: Sequence[Constant], name: str) -> str:
-    """Return the declarations of constants, whose names C++ leaves as they are."""
+    """Return the declarations of constants as C, also for C++."""
     lines = [
         f"extern const {CType.of(c.array.dtype).name} {name}_{c.c_name}[{max(c.array.size, 1)}];"
         for c in linked(constants)

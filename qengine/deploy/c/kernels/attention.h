@@ -82,7 +82,7 @@ static NET_LEAF void net_attention_query_$q$k$v$n$y$d$e(const struct net_attenti
         const $v_t *value = v + j * p->v.position;
         if (scores[j] != ($e_t)p->excluded) {
             const $e_t d = ($e_t)(most - scores[j]);
-            const int32_t power = net_power(powers, d < p->power.last ? (int32_t)d : p->power.last, &p->power);
+            const int32_t power = net_power_of(powers, d < p->power.last ? (int32_t)d : p->power.last, &p->power);
             total += (uint64_t)power;
             for (i = 0; i < p->value_size; i++) {
                 sums[i] += (int64_t)power * value[i * p->v.unit];

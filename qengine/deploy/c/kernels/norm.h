@@ -36,7 +36,7 @@ struct net_row_scale {
 
 /* The reciprocal root of a row, from the sums of its codes and of their squares; *shift is the number of bits to drop
  * after a product with it. A sum under the root is brought to 61 or 62 bits first, so that the root has 31. */
-static NET_LEAF int64_t net_row_scale(int64_t sum, int64_t squares, const struct net_row_scale *p, int32_t *shift) {
+static NET_LEAF int64_t net_reciprocal(int64_t sum, int64_t squares, const struct net_row_scale *p, int32_t *shift) {
     const int64_t n = p->count;
     const int64_t mean = sum >= 0 ? sum / n : -((n - 1 - sum) / n);
     const int64_t rest = sum - n * mean;
@@ -113,7 +113,7 @@ static NET_LEAF void net_normalize_row_$x$g$b$y$s$c$z$o(const struct net_normali
         }
     }
     sum = p->centred ? sum : 0;
-    factor = net_row_scale(sum, squares, &p->scale, &shift);
+    factor = net_reciprocal(sum, squares, &p->scale, &shift);
     for (i = 0; i < r->planes; i++) {
         for (j = 0; j < r->lines; j++) {
             const $x_t *from = x + i * p->x.plane + j * p->x.line;

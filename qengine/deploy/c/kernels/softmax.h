@@ -26,7 +26,7 @@ struct net_power {
 
 /* e^-d times 2^30. A long table is kept as products of two factors, of d & 255 and of d >> 8, and a bit for each d that
  * says where a product is 1 too small. */
-static NET_LEAF int32_t net_power(const uint32_t *table, int32_t d, const struct net_power *p) {
+static NET_LEAF int32_t net_power_of(const uint32_t *table, int32_t d, const struct net_power *p) {
     const int32_t i = d < p->last ? d : p->last;
     uint64_t product;
     uint32_t bits;
@@ -69,7 +69,7 @@ static NET_LEAF uint64_t net_total_$x(const struct net_rows *r, const struct net
         for (j = 0; j < r->lines; j++) {
             const $x_t *line = x + i * s->plane + j * s->line;
             for (k = 0; k < r->length; k++) {
-                total += (uint64_t)net_power(powers, most - line[k * s->unit], p);
+                total += (uint64_t)net_power_of(powers, most - line[k * s->unit], p);
             }
         }
     }
@@ -127,7 +127,7 @@ static NET_LEAF void net_softmax_row_$x$y$a$o(
             const $x_t *from = x + i * p->x.plane + j * p->x.line;
             $y_t *to = y + i * p->y.plane + j * p->y.line;
             for (k = 0; k < r->length; k++) {
-                const int32_t e = net_power(powers, most - from[k * p->x.unit], &p->power);
+                const int32_t e = net_power_of(powers, most - from[k * p->x.unit], &p->power);
                 to[k * p->y.unit] = ($y_t)net_quotient_$a(e, total, inverse, &p->quotient);
             }
         }

@@ -21,8 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.deploy.c.filter_sums import FilterSums, filter_sums
-from qengine.deploy.c.ir import Argument, Array, Call, CTensor, Operation, Parameters, Scratch
+from qengine.deploy.c.ir import Argument, Call, CTensor, Operation, Parameters, Scratch
 from qengine.deploy.c.lowering import Context, lowers
+from qengine.deploy.c.overlaps import conv_overlap, depthwise_overlap
 from qengine.model.steps import Linear
 from qengine.model.steps.forms import Convolution
 
@@ -76,8 +77,11 @@ def lower_convolution(context: Context) -> Operation:
     step = context.step
     sums = filter_sums(context, takes_zero=not _is_depthwise(step))
     assert sums is not None
-    call = (_depthwise if _is_depthwise(step) else _gathered)(context, sums)
-    return context.operation(call, macs=prod(step.shape) * step.taps, comments=(sums.comment,))
+    is_depthwise = _is_depthwise(step)
+    call = (_depthwise if is_depthwise else _gathered)(context, sums)
+    overlap = (depthwise_overlap if is_depthwise else conv_overlap)(call)
+    macs = prod(step.shape) * step.taps
+    return context.operation(call, overlap=(overlap,), macs=macs, comments=(sums.comment,))
 
 
 def _gathered(context: Context, sums: FilterSums) -> Call:

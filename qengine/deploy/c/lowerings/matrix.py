@@ -14,6 +14,7 @@ from qengine.deploy.c.filter_sums import FilterSums, filter_sums
 from qengine.deploy.c.ir import Call, CTensor, Operation, Parameters, Scratch
 from qengine.deploy.c.lowering import Context, lowers
 from qengine.deploy.c.lowerings.convolution import band_of, gather_numbers, padded
+from qengine.deploy.c.overlaps import conv_overlap
 from qengine.model.steps import Linear
 from qengine.model.steps.forms import MatrixProduct
 
@@ -61,7 +62,9 @@ def lower_matrix(context: Context) -> Operation:
     step = context.step
     sums = filter_sums(context)
     assert sums is not None
-    return context.operation(_call(context, sums), macs=prod(step.shape) * step.taps, comments=(sums.comment,))
+    call = _call(context, sums)
+    macs = prod(step.shape) * step.taps
+    return context.operation(call, overlap=(conv_overlap(call),), macs=macs, comments=(sums.comment,))
 
 
 def _call(context: Context, sums: FilterSums) -> Call:

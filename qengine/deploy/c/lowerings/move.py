@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,9 @@ def lower_move(context: Context) -> Operation:
     if any(t.value is None for t in step.others):
         return _taken(context)
     others = [t.value for t in step.others]
-    found = index_maps.probed(lambda codes, fill: step.function(codes, *others, *(fill for _ in step.constants)), step.x.shape)
+    found = index_maps.probed(
+        lambda codes, fill: step.function(codes, *others, *(fill for _ in step.constants)), step.x.shape
+    )
     return moved(context, step.x, found, _fill(step.x, step.constants))
 
 
@@ -73,7 +75,9 @@ def lower_pick(context: Context) -> Operation:
     x, *others = evaluation.inputs
     given = [None if t is None else t.value for t in others]
     if np.prod(x.shape) >= _FAR:
-        raise NotExportable(f"its input has {np.prod(x.shape)} elements, C picks from fewer than {_FAR}: split the tensor")
+        raise NotExportable(
+            f"its input has {np.prod(x.shape)} elements, C picks from fewer than {_FAR}: split the tensor"
+        )
 
     def move(codes: Map, _: int) -> NDArray[Any]:
         return np.asarray(evaluation.compute([codes.astype(x.dtype if x.is_float else np.int64), *given])[0])
@@ -142,7 +146,9 @@ def _gather(context: Context, x: CTensor, flat: Map, fill: int) -> Operation:
 
     def table(role: str, places: Map) -> Any:
         comment = f"places in {x.name}" + (", the largest number: none" if is_short and (places == FILL).any() else "")
-        return context.constant(role, np.where(places == FILL, none, places).astype(dtype), comment, is_visible=places.size == 1)
+        return context.constant(
+            role, np.where(places == FILL, none, places).astype(dtype), comment, is_visible=places.size == 1
+        )
 
     numbers = {
         "outer": found.outer,
@@ -163,7 +169,8 @@ def _taken(context: Context) -> Operation:
     step: Move = context.step
     (indices,) = step.others
     x, y, i = context.operand(step.x), context.y, context.tensors[indices.name]
-    axis, length = step.function.axis, step.function.length
+    form = cast(Gathered, step.function)
+    axis, length = form.axis, form.length
     source: Any = x
     strides = x.strides if x is not None else _onnx_strides(step.x.shape)
     if x is None:
@@ -176,7 +183,7 @@ def _taken(context: Context) -> Operation:
     nest = Nest.of(in_memory(y, y.shape), [in_memory(y, s) for s in (of_x, of_i, y.strides)])
     if len(nest.lengths) > AXES:
         raise NotExportable(
-            f"its output {list(y.shape)} needs {len(nest.lengths)} loops, C has {AXES}: flatten its indices or its input"
+            f"its output {list(y.shape)} needs {len(nest.lengths)} loops, C has {AXES}: flatten its indices"
         )
     numbers = {**nest.numbers("x", "i", "y"), "length": length, "step": strides[axis]}
     call = Call("take", {"x": y.dtype, "i": i.dtype}, (source, i, y), numbers)

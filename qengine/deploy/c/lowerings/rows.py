@@ -42,9 +42,11 @@ def lower_softmax(context: Context) -> Operation:
     length = prod(x.shape[axis] for axis in in_row)
     n = step.x.fraction_bits
     powers = power_table(n, step.x.one_format.bits)
-    furthest = min(x.ends[1] - x.ends[0], len(powers) - 1)
+    furthest = x.ends[1] - x.ends[0]
     powers = powers[: furthest + 1]
-    table = context.constant("powers", power_words(powers, n), f"e^-(d 2^-{n}) 2^30 for distances d up to {furthest}")
+    table = context.constant(
+        "powers", power_words(powers, n), f"e^-(d 2^-{n}) 2^30 for distances d up to {len(powers) - 1}"
+    )
     numbers: dict[str, Any] = {
         "rows": axes.counts(),
         "x": axes.strides(0),

@@ -34,7 +34,8 @@ def read_trace(content: bytes, source: str) -> list[tuple[DumpedTensor, ...]]:
         If a line has another form, or a run is cut.
     """
     samples: list[list[DumpedTensor]] = []
-    for number, line in enumerate(content.decode("utf-8", "replace").splitlines(), 1):
+    for number, text in enumerate(content.decode("utf-8", "replace").split("\n"), 1):
+        line = text.rstrip("\r")
         place = f"{source}, line {number}"
         if line.startswith(_FIRST):
             version = line.removeprefix(_FIRST).strip()
@@ -59,7 +60,7 @@ def _tensor(line: str, place: str) -> DumpedTensor:
         order = tuple(int(n) for n in axes.split("-")) if axes else ()
         flat = np.frombuffer(bytes.fromhex(digits), _TYPES[kind])
     except (ValueError, KeyError):
-        raise DumpError(f"{place}: '{line[:60]}' is no tensor, such as 3,1x8,0-1,i8,0a0b0c0d0e0f0001,name") from None
+        raise DumpError(f"{place}: '{line[:60]}' is not a tensor, such as 3,1x8,0-1,i8,0a0b0c0d0e0f0001,name") from None
     if sorted(order) != list(range(len(shape))) or flat.size != math.prod(shape):
         raise DumpError(f"{place}: {flat.size:,} elements do not fit the shape {lengths} and the order {axes}")
     moved = flat.astype(flat.dtype.newbyteorder("=")).reshape([shape[axis] for axis in order])

@@ -9,7 +9,19 @@ from networks import network, weights
 
 from qengine import InferenceSession
 
-ROUNDINGS = ("half_even", "half_up", "half_away", "floor", "trunc", "ceil", "away", "half_down", "half_zero", "tflite", "ruy")
+ROUNDINGS = (
+    "half_even",
+    "half_up",
+    "half_away",
+    "floor",
+    "trunc",
+    "ceil",
+    "away",
+    "half_down",
+    "half_zero",
+    "tflite",
+    "ruy",
+)
 OVERFLOWS = ("saturate", "wrap", "symmetric", "zero")
 IMAGES = ("Conv", "x kernel", "z")
 """A convolution, whose result has its channels last; the weights come from `image_weights`."""
@@ -41,7 +53,7 @@ def case(
     opset: int = 18,
     **options: Any,
 ) -> Case:
-    """Return a session and the feeds of two runs; its rounding and overflow go by `number`, unless options name them."""
+    """Return a session and the feeds of two runs; `number` chooses rounding and overflow unless options do."""
     model = network(nodes, inputs=inputs, constants=constants, outputs=outputs, opset=opset)
     modes = {"rounding": ROUNDINGS[number % len(ROUNDINGS)], "overflow": OVERFLOWS[number // 3 % len(OVERFLOWS)]}
     if not {"formats", "qformat"} & options.keys():

@@ -67,15 +67,9 @@ def test_sums(tmp_path, aligns):
         formats = mixed_formats([*names, "y"], number)
         operator = "Sub" if len(names) == 2 and number > 5 else "Sum"
         node = (operator, " ".join(names), "y")
-        options = {"rules": {"add": {"aligns": True}}} if aligns else {}
-        cases.append(case([node], inputs, number=number, formats=formats, qformat="Q3.4", **_rules(options)))
+        options = {"rules": {"aligns_add": True}} if aligns else {}
+        cases.append(case([node], inputs, number=number, formats=formats, qformat="Q3.4", **options))
     assert differences(cases, tmp_path, SANITIZED) == []
-
-
-def _rules(options):
-    from qengine.model.rules import Rules
-
-    return {} if not options else {"aligns_add": True}
 
 
 def test_orders_of_images(tmp_path):

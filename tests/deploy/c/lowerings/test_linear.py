@@ -10,7 +10,14 @@ from deploy.c.running import SANITIZED, differences, needs_gcc
 from networks import network
 
 from qengine import InferenceSession
+from qengine.deploy.c import lowering
+from qengine.deploy.c.linear_nests import phases_of
+from qengine.deploy.c.lowerings.linear import lower_linear
+from qengine.deploy.c.network import network_of
+from qengine.errors import UnsupportedError
 from qengine.model.rules import AccumulatorRule, BiasRule, Modes, Rules
+from qengine.model.steps import Linear
+from qengine.model.steps.forms import TransposedConvolution
 from qengine.qformat import Overflow, Rounding
 
 pytestmark = needs_gcc
@@ -136,6 +143,7 @@ STEPS = {
     "transposed in the middle": lambda: convolution(
         5, 20, (4, 4), (4, 5), "ConvTranspose", middle=True, strides=[2, 2], pads=[1] * 4
     ),
+    "one call": lambda: convolution(3, 4, (3, 3), (4, 5), "ConvTranspose", middle=True, strides=[3, 3]),
     "transposed, gaps": lambda: convolution(
         2, 3, (2, 1), (3, 4), "ConvTranspose", strides=[3, 2], output_padding=[2, 1]
     ),
@@ -155,7 +163,7 @@ STEPS = {
     "gemm, scalar bias": lambda: product_of((7, 9), (20, 9), (), "Gemm", transB=1),
     "rows": lambda: product_of((2, 3, 9), (9, 33)),
     "stacks": lambda: product_of((2, 1, 3, 9), (3, 9, 17)),
-    "deep stacks": lambda: product_of((2, 1, 3, 1, 2, 4, 5), (1, 2, 1, 3, 1, 5, 6), computed="w"),
+    "deep stacks": lambda: product_of((2, 1, 2, 1, 3, 1, 2, 4, 5), (1, 2, 1, 2, 1, 3, 1, 5, 6), computed="w"),
     "computed matrices": lambda: product_of((2, 1, 3, 9), (3, 9, 17), computed="w"),
     "computed square": lambda: product_of((8, 40), (8, 40), None, "Gemm", "w", transB=1),
     "vector": lambda: product_of((9,), (9, 5)),
@@ -169,12 +177,25 @@ STEPS = {
 MODES = list(product(Rounding, Overflow))
 
 
-def cases(registers, count, seed=0, words=WORDS):
-    """Return random combinations of a step, a word, a register, a bias and modes: each step and each register often."""
+@pytest.fixture
+def general(monkeypatch):
+    """Leave linear steps to the general kernels."""
+    network_of(*first_case())
+    left = [one for one in lowering._LOWERINGS if one.step is not Linear or one.lower is lower_linear]
+    monkeypatch.setattr(lowering, "_LOWERINGS", left)
+
+
+def first_case():
+    model, feeds = STEPS["gemm"]()
+    return InferenceSession(model, isa="reference", qformat="Q2.5"), feeds
+
+
+def cases(registers, count, seed=0, words=WORDS, steps=STEPS):
+    """Return random combinations of a step, a word, a register, a bias and modes: each step as often as any other."""
     rng = np.random.default_rng(seed)
     found, names = [], []
     for i in range(count):
-        step = list(STEPS)[i % len(STEPS)]
+        step = list(steps)[i % len(steps)]
         register = registers[int(rng.integers(len(registers)))]
         word = list(words)[int(rng.integers(len(words)))]
         rounding, overflow = MODES[int(rng.integers(len(MODES)))]
@@ -196,6 +217,132 @@ def assert_equal(found, names, folder, *flags):
     assert not wrong, [(line, names[int(line.split()[1].rstrip(","))]) for line in wrong]
 
 
-@pytest.mark.parametrize("registers", [list(REGISTERS)[:7], list(REGISTERS)[7:14], list(REGISTERS)[14:]])
-def test_every_form_and_register(registers, tmp_path):
-    assert_equal(*cases(registers, 2 * len(STEPS), len(registers[0])), tmp_path, "-O1", *SANITIZED)
+GROUPS = [list(REGISTERS)[:7], list(REGISTERS)[7:14], list(REGISTERS)[14:]]
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(i, marks=pytest.mark.exhaustive) for i in range(1, 20))])
+@pytest.mark.parametrize("registers", GROUPS, ids=["wrap", "saturate", "cut"])
+def test_every_form_in_registers(registers, seed, general, tmp_path):
+    assert_equal(*cases(registers, len(STEPS), seed), tmp_path, "-O1")
+
+
+@pytest.mark.parametrize("seed", [20, *(pytest.param(i, marks=pytest.mark.exhaustive) for i in range(21, 40))])
+def test_no_behaviour_is_undefined(seed, general, tmp_path):
+    few = list(STEPS)[seed % 2 :: 2]
+    assert_equal(*cases(list(REGISTERS), len(few), seed, steps=few), tmp_path, "-O1", *SANITIZED)
+
+
+@pytest.mark.parametrize("flags", [("-O1",), ("-O3",), ("-Os", "-DNET_SMALL")])
+def test_fast_kernels_and_general_ones_share_steps(flags, tmp_path):
+    transposed = [name for name in STEPS if "transposed" in name or name in ("cropped", "grown")]
+    assert_equal(*cases(["exact"], len(transposed), 40, steps=transposed), tmp_path, *flags)
+
+
+def operation(model, feeds, **options):
+    """Return the last operation of a model."""
+    options = {"qformat": "Q2.5", **options}
+    return network_of(InferenceSession(model, isa="reference", **options), feeds).operations[-1]
+
+
+def kernels(step, **options):
+    return [call.kernel for call in operation(*STEPS[step](), **options).calls]
+
+
+@pytest.mark.parametrize(
+    ("step", "kernel", "count"),
+    [
+        ("convolution", "linear_rows", 1),
+        ("few filters", "linear_dot", 1),
+        ("depthwise in the middle", "linear_rows", 1),
+        ("transposed in the middle", "linear_rows", 4),
+        ("one call", "linear_rows", 1),
+        ("computed matrices", "linear_rows", 1),
+        ("computed square", "linear_dot", 1),
+        ("second vector", "linear_dot", 1),
+        ("scale of channels", "linear_rows", 1),
+        ("deep stacks", "linear_rows", 4),
+    ],
+)
+def test_kernels(step, kernel, count, general):
+    assert kernels(step) == [kernel] * count
+
+
+def test_transposed_convolutions_use_the_fast_kernel():
+    assert kernels("transposed in the middle") == ["conv"] * 4
+    assert set(kernels("transposed, gaps")) == {"linear_rows"}  # some outputs sum nothing
+
+
+def test_phases_that_are_alike_are_one():
+    form = TransposedConvolution((3,), (1,), ((0, 0),), (0,), 1)
+    assert [(one.first, one.every, one.taps) for one in phases_of(form, 3, 12, 0)] == [(0, 1, ((0,), (1,), (2,)))]
+    assert [one.taps for one in phases_of(form, 4, 13, 0)] == [((3, 0),), ((1,), (2,))]
+    assert [one.taps for one in phases_of(form, 2, 12, 0)] == [((0,), (1,)), ((),)]
+
+
+@pytest.mark.parametrize(
+    ("register", "comment"),
+    [
+        (AccumulatorRule(), "|sum| <= 38,908 < 2^31"),
+        (AccumulatorRule(24), "|sum| <= 38,908 < 2^31"),
+        (AccumulatorRule(12), "sums modulo 2^32, of which the low 12 bits count"),
+        (AccumulatorRule(12, "saturate"), "|sum| <= 12,417 < 2^31"),
+    ],
+)
+def test_sums_tell_their_proof(register, comment, general):
+    assert comment in operation(*STEPS["gemm"](), rules=Rules(accumulator=register)).comments
+
+
+def test_a_large_sum_is_of_64_bits(general):
+    model, feeds = product_of((2, 2000), (2000, 3))
+    found = operation(model, {"x": feeds["x"]}, qformat="Q0.15", weight_qformat="Q0.15")
+    assert found.calls[0].types["s"] == np.int64
+    assert found.comments[0].endswith("< 2^63")
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint32", "uint64"])
+def test_integers_keep_their_low_bits(dtype, tmp_path):
+    rng = np.random.default_rng(2)
+    most = np.iinfo(dtype).max
+    nodes = [("MatMul", "a b", "c"), ("Gemm", "c k d", "e", {"transB": 1}), ("Relu", "x", "y")]
+    constants = {"k": rng.integers(0, most, (4, 5), dtype), "d": rng.integers(0, most, (4,), dtype)}
+    shapes = {"a": (2, 3), "b": (3, 5)}
+    inputs = {name: (dtype, list(shape)) for name, shape in shapes.items()}
+    model = network(nodes, inputs={"x": [2], **inputs}, constants=constants, outputs=["c", "e", "y"])
+    feeds = {name: rng.integers(0, most // 2, shape, dtype) for name, shape in shapes.items()} | {"x": feed((2,))}
+    session = InferenceSession(model, isa="reference", qformat="Q2.5")
+    assert not differences([(session, [feeds])], tmp_path, ("-O1", *SANITIZED))
+
+
+def test_an_output_may_lie_on_what_was_read(general):
+    """A scale of 38 channels of 12 elements, a channel at a time; 6 rows of 33 elements from rows of 9."""
+    assert operation(*STEPS["scale of channels"]()).overlap == (0,)
+    assert operation(*STEPS["scale of channels"](), formats={"y": "Q3.9"}).overlap == (37 * 12 - 37 * 12 * 2,)
+    assert operation(*STEPS["rows"]()).overlap == (5 * 9 - 5 * 33,)
+    assert operation(*STEPS["computed matrices"]()).overlap[1] is None
+
+
+@pytest.mark.parametrize(
+    ("register", "bias", "message"),
+    [
+        (AccumulatorRule(64, "saturate", fraction_bits=62), BiasRule(), "its sums need 65 bits and C has 64"),
+        (AccumulatorRule(), BiasRule(64), "its sums need 65 bits and C has 64: give its tensors formats"),
+    ],
+)
+def test_sums_that_64_bits_do_not_hold_are_refused(register, bias, message):
+    model, feeds = (
+        network(
+            [("Gemm", "x w b", "y")],
+            inputs={"x": [2, 9]},
+            constants={"w": weights((9, 3)), "b": np.float32([0, 0, 3e38])},
+        ),
+        {"x": feed((2, 9))},
+    )
+    rules = Rules(accumulator=register, bias=bias)
+    with pytest.raises(UnsupportedError, match=message):
+        operation(model, feeds, qformat="Q0.15", weight_qformat="Q0.15", rules=rules)
+
+
+def test_a_convolution_over_four_axes_is_refused():
+    model, feeds = convolution(1, 2, (2, 1, 1, 1), (3, 1, 1, 1))
+    with pytest.raises(UnsupportedError, match="a convolution over 4 axes, and C has kernels for up to 3"):
+        operation(model, feeds)

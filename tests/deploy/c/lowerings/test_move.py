@@ -38,7 +38,7 @@ ON_IMAGES = {
     "gather one": ("Gather", (np.array(-2),), {"axis": 3}),
     "gather elements": ("GatherElements", (np.random.default_rng(3).integers(-4, 4, (2, 3, 4, 6)),), {"axis": 1}),
     "gather of pairs": ("GatherND", (np.array([[0, 1], [1, 3], [1, -1]]),), {}),
-    "reverse sequence": ("ReverseSequence", (whole(3, 1, 4, 2),), {"time_axis": 2, "batch_axis": 1}),
+    "reverse sequence": ("ReverseSequence", (whole(3, 1),), {"time_axis": 1, "batch_axis": 0}),
     "blocks to pixels": ("DepthToSpace", (), {"blocksize": 2}),
     "blocks to pixels, channels first": ("DepthToSpace", (), {"blocksize": 2, "mode": "CRD"}),
     "pixels to blocks": ("SpaceToDepth", (), {"blocksize": 2}),
@@ -180,20 +180,19 @@ def test_kernel_of_each_map():
     index = {"i": whole(3, 0, 1)}
     assert _kernels([("Transpose", "x", "y", {"perm": [1, 0]})], {"x": [3, 4]}) == [["rearrange"]]
     assert _kernels([("Gather", "x i", "y", {"axis": 1})], {"x": [2, 4, 3]}, index) == [["pick"]]
-    padded = {"p": whole(1, 0, 1, 0)}
+    padded = {"p": whole(1, 2, 1, 0)}
     assert _kernels([("Pad", "x p", "y")], {"x": [3, 4]}, padded) == [["fill", "rearrange"]]
     assert _kernels([("Relu", "x", "y")], {"x": [3]}, qformat="UQ4.4") == [["copy"]]
 
 
 def test_overlaps_are_exact():
     """An output may lie as far on its input as no element is overwritten before it is read."""
-    inputs = {"x": [1, 2, 8, 6]}
-    nodes = [("MaxPool", "x", "q", {"kernel_shape": [2, 2], "strides": [2, 2]}), ("Neg", "q", "y")]
-    constants = image_weights(4, 2)
-    session, (first, _) = case(nodes, inputs)
+    pool = {"kernel_shape": [2, 2], "strides": [2, 2]}
+    session, (first, _) = case([("MaxPool", "x", "y", pool)], {"x": [1, 2, 8, 6]}, qformat="Q3.4")
     assert _lowered(session, first).operations[0].overlap == (-1,)
-    session, (first, _) = case([IMAGES, ("MaxPool", "z", "y", nodes[0][3])], inputs, constants)
-    assert _lowered(session, first).operations[1].overlap == (None,)
+    nodes = [IMAGES, ("MaxPool", "z", "q", pool), ("Add", "q q", "y")]
+    session, (first, _) = case(nodes, {"x": [1, 2, 8, 6]}, image_weights(4, 2), qformat="Q3.4")
+    assert _lowered(session, first).operations[1].overlap == (-4,)
 
 
 @pytest.mark.parametrize(

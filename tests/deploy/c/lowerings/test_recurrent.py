@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import pytest
 from deploy.c.running import SANITIZED, differences, needs_gcc
 from model.eager.test_recurrent_fixed import BOTH, Node
+from networks import network
 from onnx import numpy_helper
 
+import qengine.deploy.c.network as network_module
 from qengine import InferenceSession
+from qengine.deploy.c.network import network_of
+from qengine.errors import UnsupportedError
+from qengine.model.rules import Modes, Rules
+from qengine.qformat import Rounding
 
 pytestmark = needs_gcc
 
@@ -88,3 +95,54 @@ def test_codes_are_those_of_the_reference(tmp_path):
 def test_nothing_is_undefined(tmp_path):
     names = ["LSTM", "GRU of 16 bits", "GRU that resets after, low bits", "RNN of 16 bits"]
     assert differences([CASES[name] for name in names], tmp_path, ("-O1", *SANITIZED)) == []
+
+
+def chain(nodes, shape, outputs, **arrays):
+    """A session of several nodes with random constants of some shapes."""
+    rng = np.random.default_rng(4)
+    constants = {name: rng.uniform(-1, 1, s).astype(np.float32) for name, s in arrays.items()}
+    model = network(nodes, inputs={"x": list(shape)}, outputs=outputs, constants=constants)
+    session = InferenceSession(model, isa="reference", qformat="Q3.4", strict=True)
+    return session, [{"x": 4 * rng.standard_normal(shape).astype(np.float32)} for _ in range(2)]
+
+
+def test_tensors_may_have_any_order_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(network_module, "order_of", lambda step, shape, orders: tuple(range(len(shape)))[::-1])
+    both = {"direction": BOTH}
+    first = [("Sigmoid", "x", "t"), ("LSTM", "t w r", "u h c", both)]
+    whole = [*first, ("Tanh", "u", "y"), ("Tanh", "h", "y2"), ("Tanh", "c", "y3")]
+    states = [*first, ("GRU", "t w1 r1 - - h", "v g", both | {"linear_before_reset": 1}), ("Tanh", "g", "y")]
+    sizes = {"w": (2, 12, 5), "r": (2, 12, 3), "w1": (2, 9, 5), "r1": (2, 9, 3)}
+    cases = [
+        chain(whole, (4, 2, 5), ["y", "y2", "y3"], w=(2, 12, 5), r=(2, 12, 3)),
+        chain(states, (4, 2, 5), ["y"], **sizes),
+    ]
+    assert differences(cases, tmp_path) == []
+
+
+@pytest.mark.parametrize("outputs", ["y", "- h", "- - c", "y - c"])
+def test_outputs_may_be_left_out(outputs, tmp_path):
+    names = [name for name in outputs.split() if name != "-"]
+    nodes = [("LSTM", "x w r", outputs, {"layout": 1, "direction": BOTH})]
+    assert differences([chain(nodes, (2, 4, 5), names, w=(2, 12, 5), r=(2, 12, 3))], tmp_path) == []
+
+
+def test_outputs_may_have_roundings_of_their_own(tmp_path):
+    rules = Rules(tensors={"y": Modes(Rounding.FLOOR, None)})
+    session, feeds = recurrent("LSTM", FORMATS_8, {"rules": rules}, **LARGE)
+    assert [call.kernel for call in network_of(session, feeds[0]).operations[0].calls].count("lstm") == 2
+    assert differences([(session, feeds)], tmp_path) == []
+
+
+def test_what_c_cannot_know_is_refused():
+    node = Node("LSTM", given="b", lens=[1, 2])
+    session = InferenceSession(node.model, isa="reference", qformat="Q3.4", strict=True)
+    with pytest.raises(UnsupportedError, match="its sequence_lens 'lens' is computed during the run"):
+        network_of(session, node.feeds)
+
+
+def test_tables_of_16_bits_take_few_bytes():
+    session, feeds = CASES["LSTM of 16 bits"]
+    tables = [c for c in network_of(session, feeds[0]).operations[0].constants if c.c_name in ("y_f", "y_g", "y_last")]
+    assert len(tables) == 3
+    assert sum(c.array.nbytes for c in tables) < 40_000

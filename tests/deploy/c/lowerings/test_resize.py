@@ -42,7 +42,9 @@ def test_resized(tmp_path, mode, images):
         if images and len(shape) == 5:
             continue
         constants = {"s": np.array(scales, np.float32)} | (image_weights(4, shape[1], len(shape) - 2) if images else {})
-        region = "coordinate_transformation_mode" in attributes and "crop" in attributes["coordinate_transformation_mode"]
+        region = (
+            "coordinate_transformation_mode" in attributes and "crop" in attributes["coordinate_transformation_mode"]
+        )
         constants |= {"roi": REGION} if region else {}
         node = ("Resize", f"{'z' if images else 'x'} {'roi' if region else '-'} s", "q", {"mode": mode, **attributes})
         nodes = [*([IMAGES] if images else []), node, ("Neg", "q", "y")]
@@ -75,7 +77,15 @@ def test_one_period_is_stored():
 
 @pytest.mark.parametrize(
     ("cells", "size", "first"),
-    [([0, 1], 5, 0), ([0, 0], 5, -1), ([0, 0, 0, 1], 5, -2), ([4, 4], 5, 4), ([3, 4, 4, 4], 5, 3), ([0, 0], 1, -1), ([0, 0, 1, 1], 2, -1)],
+    [
+        ([0, 1], 5, 0),
+        ([0, 0], 5, -1),
+        ([0, 0, 0, 1], 5, -2),
+        ([4, 4], 5, 4),
+        ([3, 4, 4, 4], 5, 3),
+        ([0, 0], 1, -1),
+        ([0, 0, 1, 1], 2, -1),
+    ],
 )
 def test_first_cells(cells, size, first):
     """The first cell lies outside where taps beyond the edge read it."""
