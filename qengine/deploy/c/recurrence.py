@@ -79,7 +79,12 @@ class Recurrence:
         self.sums = self._bounds()
         x, w, r = (t for t in rule.inputs[:3] if t is not None)
         self.x = self.context.tensors[x.name]
-        self.types = {"x": self.x.dtype, "w": w.elements.dtype, "h": numbers.state.word.dtype, "r": r.elements.dtype}
+        codes = self.x.dtype, numbers.state.word.dtype
+        self.types = {"x": codes[0], "w": w.elements.dtype, "h": codes[1], "r": r.elements.dtype}
+        # Instructions of pairs multiply signed numbers of 16 bits.
+        are_signed = all(t.kind == "i" for t in (self.types["w"], self.types["r"]))
+        fits = are_signed and np.dtype(np.uint16) not in codes
+        self.types["v"] = np.dtype(np.int16) if fits else _INT32
 
     def _lengths(self) -> Array | None:
         t, sizes = self.rule.inputs[4], self.rule.sizes
@@ -210,9 +215,22 @@ class Recurrence:
             **{"x_time": x.strides[1 if batch_first else 0], "x_batch": x.strides[0 if batch_first else 1]},
             **{"x_unit": x.strides[2], "y_time": y_time, "y_batch": y_batch},
             "y_unit": 0 if y is None else y.strides[3],
-            **{"by_row": shifts is not None, "x_up": x_up, "h_up": h_up, "drop": drop, "kept_bits": self.kept_bits},
+            **{
+                "by_row": shifts is not None,
+                "x_fours": self._fours("w"),
+                "h_fours": self._fours("r"),
+                "x_up": x_up,
+                "h_up": h_up,
+                "drop": drop,
+                "kept_bits": self.kept_bits,
+            },
             "gate": epilogue(self.numbers.gates.word, 0, low, high),
         }
+
+    def _fours(self, weights: str) -> int:
+        """Return the order of elements that are multiplied by some weights; see `net_column`."""
+        is_paired = self.sums["dot"] < 1 << 31 and self.types["v"].itemsize == 2
+        return int(is_paired and self.types[weights].itemsize == 1)
 
     @property
     def kept_bits(self) -> int:
@@ -307,10 +325,10 @@ class Recurrence:
         functions = self.rule.options.gates(self.rule.cell)
         return all(one == functions[0] for one in functions)
 
-    def memory(self, wide: np.dtype[Any], count: int) -> tuple[Scratch, Scratch | None]:
-        """Return memory of sums, and of the elements of a step where they do not lie side by side."""
-        given = None if self.x.strides[2] == 1 else self.scratch(self.x.dtype, self.rule.sizes.size)
-        return self.scratch(wide, count), given
+    def memory(self, wide: np.dtype[Any], count: int) -> tuple[Scratch, Scratch]:
+        """Return memory of sums, and of the elements of a step."""
+        sizes = self.rule.sizes
+        return self.scratch(wide, count), self.scratch(self.types["v"], max(sizes.size, sizes.hidden))
 
     def written(self, d: int) -> tuple[CTensor | None, int]:
         """Return y, if it is an output, and the place of a direction in it."""

@@ -16,14 +16,14 @@
 
 /// words needs dsp
 #ifdef NET_DSP
-/* Four bytes as one number. */
+/* Four bytes as one number; the built-in copy stays an instruction where -ffreestanding forbids the others. */
 static NET_LEAF int32_t net_word(const void *at) {
     int32_t word;
-    memcpy(&word, at, sizeof word);
+    __builtin_memcpy(&word, at, sizeof word);
     return word;
 }
 static NET_LEAF void net_put_word(void *at, int32_t word) {
-    memcpy(at, &word, sizeof word);
+    __builtin_memcpy(at, &word, sizeof word);
 }
 /* The bytes 0 and 2, or 1 and 3, of a word as two signed numbers of 16 bits. */
 static NET_LEAF int32_t net_even_bytes(int32_t word) {
@@ -206,7 +206,14 @@ static NET_LEAF int32_t net_is_saturated(const struct net_epilogue *e) {
     return e->fitting == 0 && ((e->low == -128 && e->high == 127) || (e->low == 0 && (e->high == 127 || e->high == 255)));
 }
 static NET_LEAF int32_t net_saturated(int32_t v, const struct net_epilogue *e) {
-    return e->low < 0 ? (int32_t)__ssat(v, 8) : (int32_t)(e->high == 127 ? __usat(v, 7) : __usat(v, 8));
+    if (e->low < 0) {
+        return v < -128 ? -128 : v > 127 ? 127 : v;
+    }
+    v = v < 0 ? 0 : v;
+    if (e->high == 127) {
+        return v > 127 ? 127 : v;
+    }
+    return v > 255 ? 255 : v;
 }
 #endif
 

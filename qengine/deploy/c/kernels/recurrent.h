@@ -49,6 +49,8 @@ struct net_recurrence {
     int32_t y_batch;
     int32_t y_unit;
     int32_t by_row; /* whether rows have their own shifts: those of x, of h, of sums, then others */
+    int8_t x_fours; /* order of elements of x, and of h, in a column; see `net_column` */
+    int8_t h_fours;
     int8_t x_up; /* products of x and h are multiplied by 2^up before they are added */
     int8_t h_up;
     int8_t drop; /* bits that sums drop */
@@ -80,44 +82,68 @@ static NET_LEAF int32_t net_gate_$a(const struct net_recurrence *p, $a_t sum, in
     return net_requantize_by_$a(net_kept_$a(p, sum), net_row_shift(p, shifts, 2, row, p->drop), &p->gate);
 }
 
-/// add_products(x, w, d, a) needs row_shift
-/* sums[i] += (row i of the weights times x) * 2^up; four rows at once share what they read of x. */
-static NET_INLINE void net_add_products_$x$w$d$a(const struct net_recurrence *p, const $x_t *NET_RESTRICT x, int32_t n,
-    const $w_t *NET_RESTRICT w, int32_t first, int32_t count, int32_t part, const int8_t *NET_RESTRICT shifts,
+/// column(x, v) needs spread(x)
+/* Elements of a step side by side, of the type that products read. For instructions of pairs, where weights have 8 bits,
+ * each four are in the order 0, 2, 1, 3. */
+static NET_LEAF void net_column_$x$v(const $x_t *x, int32_t unit, int32_t count, int32_t fours, $v_t *column) {
+    int32_t i;
+    if (sizeof($v_t) == 2) {
+        net_spread_$x(x, unit, count, 0, fours, (int16_t *)(void *)column);
+        return;
+    }
+    for (i = 0; i < count; i++) {
+        column[i] = ($v_t)x[i * unit];
+    }
+}
+
+/// row_dots(v, w, d) needs dots_4x1(w)
+/* The products of a column and four rows of weights, which are `next` elements apart. */
+static NET_LEAF void net_row_dots_$v$w$d(const $w_t *NET_RESTRICT w, int32_t next, const $v_t *NET_RESTRICT column,
+    int32_t count, $d_t *NET_RESTRICT dots) {
+    $d_t a = 0;
+    $d_t b = 0;
+    $d_t c = 0;
+    $d_t d = 0;
+    int32_t k;
+    if (sizeof($v_t) == 2 && sizeof($d_t) == 4) {
+        int32_t sums[4] = {0, 0, 0, 0};
+        net_dots_4x1_$w(w, next, (const int16_t *)(const void *)column, count, sums);
+        for (k = 0; k < 4; k++) {
+            dots[k] = sums[k];
+        }
+        return;
+    }
+    for (k = 0; k < count; k++) {
+        const $d_t v = column[k];
+        a = ($d_t)(a + v * w[k]);
+        b = ($d_t)(b + v * w[next + k]);
+        c = ($d_t)(c + v * w[2 * next + k]);
+        d = ($d_t)(d + v * w[3 * next + k]);
+    }
+    dots[0] = a;
+    dots[1] = b;
+    dots[2] = c;
+    dots[3] = d;
+}
+
+/// add_products(v, w, d, a) needs row_shift, row_dots(v, w, d)
+/* sums[i] += (row i of the weights times a column) * 2^up; four rows at once share what they read of the column. */
+static NET_INLINE void net_add_products_$v$w$d$a(const struct net_recurrence *p, const $v_t *NET_RESTRICT column,
+    int32_t n, const $w_t *NET_RESTRICT w, int32_t first, int32_t count, int32_t part, const int8_t *NET_RESTRICT shifts,
     $a_t *NET_RESTRICT sums) {
     const int32_t of_all = part == 0 ? p->x_up : p->h_up;
     const $w_t *row = w + first * n;
+    int32_t rows;
     int32_t i;
-    int32_t k;
-    for (i = 0; i + 4 <= count; i += 4) {
-        const $w_t *r0 = row;
-        const $w_t *r1 = row + n;
-        const $w_t *r2 = row + 2 * n;
-        const $w_t *r3 = row + 3 * n;
-        $d_t s0 = 0;
-        $d_t s1 = 0;
-        $d_t s2 = 0;
-        $d_t s3 = 0;
-        for (k = 0; k < n; k++) {
-            const $d_t v = x[k];
-            s0 = ($d_t)(s0 + v * r0[k]);
-            s1 = ($d_t)(s1 + v * r1[k]);
-            s2 = ($d_t)(s2 + v * r2[k]);
-            s3 = ($d_t)(s3 + v * r3[k]);
+    int32_t j;
+    for (i = 0; i < count; i += rows) {
+        $d_t dots[4] = {0, 0, 0, 0};
+        rows = i + 4 <= count ? 4 : 1; /* of the last rows each by itself, as if it were four */
+        net_row_dots_$v$w$d(row, rows == 4 ? n : 0, column, n, dots);
+        for (j = 0; j < rows; j++) {
+            sums[i + j] += ($a_t)(dots[j] * (($a_t)1 << net_row_shift(p, shifts, part, first + i + j, of_all)));
         }
-        sums[i] += ($a_t)(s0 * (($a_t)1 << net_row_shift(p, shifts, part, first + i, of_all)));
-        sums[i + 1] += ($a_t)(s1 * (($a_t)1 << net_row_shift(p, shifts, part, first + i + 1, of_all)));
-        sums[i + 2] += ($a_t)(s2 * (($a_t)1 << net_row_shift(p, shifts, part, first + i + 2, of_all)));
-        sums[i + 3] += ($a_t)(s3 * (($a_t)1 << net_row_shift(p, shifts, part, first + i + 3, of_all)));
-        row += 4 * n;
-    }
-    for (; i < count; i++) {
-        $d_t s = 0;
-        for (k = 0; k < n; k++) {
-            s = ($d_t)(s + ($d_t)x[k] * row[k]);
-        }
-        sums[i] += ($a_t)(s * (($a_t)1 << net_row_shift(p, shifts, part, first + i, of_all)));
-        row += n;
+        row += rows * n;
     }
 }
 
@@ -130,19 +156,11 @@ static NET_LEAF void net_biases_$a(const int32_t *bias, int32_t first, int32_t c
     }
 }
 
-/// step_input(x) needs recurrence
-/* The elements of x in a step, side by side. */
-static NET_LEAF const $x_t *net_step_input_$x(
-    const struct net_recurrence *p, const $x_t *x, int32_t t, int32_t b, $x_t *given) {
-    const $x_t *from = x + t * p->x_time + b * p->x_batch;
-    int32_t k;
-    if (p->x_unit == 1) {
-        return from;
-    }
-    for (k = 0; k < p->size; k++) {
-        given[k] = from[k * p->x_unit];
-    }
-    return given;
+/// step_input(x, v) needs recurrence, column(x, v)
+/* The elements of x in a step. */
+static NET_LEAF void net_step_input_$x$v(
+    const struct net_recurrence *p, const $x_t *x, int32_t t, int32_t b, $v_t *column) {
+    net_column_$x$v(x + t * p->x_time + b * p->x_batch, p->x_unit, p->size, p->x_fours, column);
 }
 
 /// step_output(h) needs recurrence
@@ -155,7 +173,7 @@ static NET_LEAF void net_step_output_$h(const struct net_recurrence *p, const $h
     }
 }
 
-/// lstm(x, w, h, r, p, c, t, d, a, m, q) needs curve(t), biases(a), add_products(x, w, d, a), add_products(h, r, d, a), gate(a), requantize(m), requantize(q), step_input(x), step_output(h)
+/// lstm(x, w, h, r, v, p, c, t, d, a, m, q) needs curve(t), biases(a), step_input(x, v), column(h, v), add_products(v, w, d, a), add_products(v, r, d, a), gate(a), requantize(m), requantize(q), step_output(h)
 struct net_lstm {
     struct net_recurrence steps;
     int32_t coupled; /* whether the forget gate is 1 minus the input gate */
@@ -171,9 +189,9 @@ struct net_lstm {
 };
 
 /* LSTM. f, g and last are tables; h and c hold the states of all sequences, sums the gates of one step. */
-static NET_INLINE void net_lstm_$x$w$h$r$p$c$t$d$a$m$q(const struct net_lstm *p, const $x_t *x, const $w_t *w,
+static NET_INLINE void net_lstm_$x$w$h$r$v$p$c$t$d$a$m$q(const struct net_lstm *p, const $x_t *x, const $w_t *w,
     const $r_t *r, const int32_t *bias, const $p_t *peepholes, const int8_t *shifts, const int32_t *lengths,
-    const $t_t *f, const $t_t *g, const $t_t *last, $a_t *sums, $x_t *given, $c_t *c, $h_t *h, $h_t *y) {
+    const $t_t *f, const $t_t *g, const $t_t *last, $a_t *sums, $v_t *column, $c_t *c, $h_t *h, $h_t *y) {
     const struct net_recurrence *s = &p->steps;
     const int32_t n = s->hidden;
     int32_t b;
@@ -184,8 +202,10 @@ static NET_INLINE void net_lstm_$x$w$h$r$p$c$t$d$a$m$q(const struct net_lstm *p,
         for (i = 0; i < steps; i++) {
             const int32_t t = s->reverse ? steps - 1 - i : i;
             net_biases_$a(bias, 0, s->rows, sums);
-            net_add_products_$x$w$d$a(s, net_step_input_$x(s, x, t, b, given), s->size, w, 0, s->rows, 0, shifts, sums);
-            net_add_products_$h$r$d$a(s, h, n, r, 0, s->rows, 1, shifts, sums);
+            net_step_input_$x$v(s, x, t, b, column);
+            net_add_products_$v$w$d$a(s, column, s->size, w, 0, s->rows, 0, shifts, sums);
+            net_column_$h$v(h, 1, n, s->h_fours, column);
+            net_add_products_$v$r$d$a(s, column, n, r, 0, s->rows, 1, shifts, sums);
             for (j = 0; j < n; j++) {
                 $a_t to_enter = sums[j];
                 $a_t to_leave = sums[n + j];
@@ -222,7 +242,7 @@ static NET_INLINE void net_lstm_$x$w$h$r$p$c$t$d$a$m$q(const struct net_lstm *p,
     }
 }
 
-/// gru(x, w, h, r, t, d, a, m, q) needs curve(t), biases(a), add_products(x, w, d, a), add_products(h, r, d, a), gate(a), requantize(m), requantize(q), step_input(x), step_output(h)
+/// gru(x, w, h, r, v, t, d, a, m, q) needs curve(t), biases(a), step_input(x, v), column(h, v), add_products(v, w, d, a), add_products(v, r, d, a), gate(a), requantize(m), requantize(q), step_output(h)
 struct net_gru {
     struct net_recurrence steps;
     int32_t one; /* entry that stands for 1 */
@@ -236,9 +256,9 @@ struct net_gru {
 
 /* GRU that multiplies the state by its reset gate before the product. kept holds that product, sums the entries of the
  * update gate and then the sums of the hidden gate. */
-static NET_INLINE void net_gru_$x$w$h$r$t$d$a$m$q(const struct net_gru *p, const $x_t *x, const $w_t *w, const $r_t *r,
+static NET_INLINE void net_gru_$x$w$h$r$v$t$d$a$m$q(const struct net_gru *p, const $x_t *x, const $w_t *w, const $r_t *r,
     const int32_t *bias, const int8_t *shifts, const int32_t *lengths, const $t_t *f, const $t_t *g, $a_t *sums,
-    $x_t *given, $h_t *kept, $h_t *h, $h_t *y) {
+    $v_t *column, $h_t *kept, $h_t *h, $h_t *y) {
     const struct net_recurrence *s = &p->steps;
     const int32_t n = s->hidden;
     int32_t b;
@@ -248,18 +268,21 @@ static NET_INLINE void net_gru_$x$w$h$r$t$d$a$m$q(const struct net_gru *p, const
         const int32_t steps = lengths == 0 ? s->time : lengths[b];
         for (i = 0; i < steps; i++) {
             const int32_t t = s->reverse ? steps - 1 - i : i;
-            const $x_t *from = net_step_input_$x(s, x, t, b, given);
             net_biases_$a(bias, 0, 2 * n, sums);
-            net_add_products_$x$w$d$a(s, from, s->size, w, 0, 2 * n, 0, shifts, sums);
-            net_add_products_$h$r$d$a(s, h, n, r, 0, 2 * n, 1, shifts, sums);
+            net_step_input_$x$v(s, x, t, b, column);
+            net_add_products_$v$w$d$a(s, column, s->size, w, 0, 2 * n, 0, shifts, sums);
+            net_column_$h$v(h, 1, n, s->h_fours, column);
+            net_add_products_$v$r$d$a(s, column, n, r, 0, 2 * n, 1, shifts, sums);
             for (j = 0; j < n; j++) {
                 const int32_t reset = net_curve_$t(&p->f, f, net_gate_$a(s, sums[n + j], n + j, shifts));
                 sums[j] = net_curve_$t(&p->f, f, net_gate_$a(s, sums[j], j, shifts));
                 kept[j] = ($h_t)net_requantize_$q(($q_t)(($q_t)reset * h[j]), &p->reset);
             }
             net_biases_$a(bias, 2 * n, n, sums + n);
-            net_add_products_$x$w$d$a(s, from, s->size, w, 2 * n, n, 0, shifts, sums + n);
-            net_add_products_$h$r$d$a(s, kept, n, r, 2 * n, n, 1, shifts, sums + n);
+            net_step_input_$x$v(s, x, t, b, column);
+            net_add_products_$v$w$d$a(s, column, s->size, w, 2 * n, n, 0, shifts, sums + n);
+            net_column_$h$v(kept, 1, n, s->h_fours, column);
+            net_add_products_$v$r$d$a(s, column, n, r, 2 * n, n, 1, shifts, sums + n);
             for (j = 0; j < n; j++) {
                 const int32_t update = (int32_t)sums[j];
                 const int32_t fresh = net_curve_$t(&p->g, g, net_gate_$a(s, sums[n + j], 2 * n + j, shifts));
@@ -273,7 +296,7 @@ static NET_INLINE void net_gru_$x$w$h$r$t$d$a$m$q(const struct net_gru *p, const
     }
 }
 
-/// gru_after(x, w, h, r, t, d, a, b, m) needs curve(t), biases(a), add_products(x, w, d, a), add_products(h, r, d, a), gate(a), requantize_by(b), requantize(m), step_input(x), step_output(h)
+/// gru_after(x, w, h, r, v, t, d, a, b, m) needs curve(t), biases(a), step_input(x, v), column(h, v), add_products(v, w, d, a), add_products(v, r, d, a), gate(a), requantize_by(b), requantize(m), step_output(h)
 struct net_gru_after {
     struct net_recurrence steps;
     int32_t one; /* entry that stands for 1 */
@@ -289,9 +312,9 @@ struct net_gru_after {
 
 /* GRU that multiplies by its reset gate after the product. sums holds those of the update, the reset and the hidden gate,
  * of the latter first those of x, then those of h. */
-static NET_INLINE void net_gru_after_$x$w$h$r$t$d$a$b$m(const struct net_gru_after *p, const $x_t *x, const $w_t *w,
+static NET_INLINE void net_gru_after_$x$w$h$r$v$t$d$a$b$m(const struct net_gru_after *p, const $x_t *x, const $w_t *w,
     const $r_t *r, const int32_t *bias, const int32_t *own_bias, const int8_t *shifts, const int32_t *lengths,
-    const $t_t *f, const $t_t *g, $a_t *sums, $x_t *given, $h_t *h, $h_t *y) {
+    const $t_t *f, const $t_t *g, $a_t *sums, $v_t *column, $h_t *h, $h_t *y) {
     const struct net_recurrence *s = &p->steps;
     const int32_t n = s->hidden;
     int32_t b;
@@ -303,9 +326,11 @@ static NET_INLINE void net_gru_after_$x$w$h$r$t$d$a$b$m(const struct net_gru_aft
             const int32_t t = s->reverse ? steps - 1 - i : i;
             net_biases_$a(bias, 0, 3 * n, sums);
             net_biases_$a(own_bias, 0, n, sums + 3 * n);
-            net_add_products_$x$w$d$a(s, net_step_input_$x(s, x, t, b, given), s->size, w, 0, 3 * n, 0, shifts, sums);
-            net_add_products_$h$r$d$a(s, h, n, r, 0, 2 * n, 1, shifts, sums);
-            net_add_products_$h$r$d$a(s, h, n, r, 2 * n, n, 1, shifts, sums + 3 * n);
+            net_step_input_$x$v(s, x, t, b, column);
+            net_add_products_$v$w$d$a(s, column, s->size, w, 0, 3 * n, 0, shifts, sums);
+            net_column_$h$v(h, 1, n, s->h_fours, column);
+            net_add_products_$v$r$d$a(s, column, n, r, 0, 2 * n, 1, shifts, sums);
+            net_add_products_$v$r$d$a(s, column, n, r, 2 * n, n, 1, shifts, sums + 3 * n);
             for (j = 0; j < n; j++) {
                 const int32_t update = net_curve_$t(&p->f, f, net_gate_$a(s, sums[j], j, shifts));
                 const int32_t reset = net_curve_$t(&p->f, f, net_gate_$a(s, sums[n + j], n + j, shifts));
@@ -327,15 +352,15 @@ static NET_INLINE void net_gru_after_$x$w$h$r$t$d$a$b$m(const struct net_gru_aft
     }
 }
 
-/// rnn(x, w, h, r, t, d, a) needs curve(t), biases(a), add_products(x, w, d, a), add_products(h, r, d, a), gate(a), step_input(x), step_output(h)
+/// rnn(x, w, h, r, v, t, d, a) needs curve(t), biases(a), step_input(x, v), column(h, v), add_products(v, w, d, a), add_products(v, r, d, a), gate(a), step_output(h)
 struct net_rnn {
     struct net_recurrence steps;
     struct net_curve f; /* function of a gate, whose results are codes of the state */
 };
 
 /* RNN: the state is a function of the sums, by a table. */
-static NET_INLINE void net_rnn_$x$w$h$r$t$d$a(const struct net_rnn *p, const $x_t *x, const $w_t *w, const $r_t *r,
-    const int32_t *bias, const int8_t *shifts, const int32_t *lengths, const $t_t *table, $a_t *sums, $x_t *given,
+static NET_INLINE void net_rnn_$x$w$h$r$v$t$d$a(const struct net_rnn *p, const $x_t *x, const $w_t *w, const $r_t *r,
+    const int32_t *bias, const int8_t *shifts, const int32_t *lengths, const $t_t *table, $a_t *sums, $v_t *column,
     $h_t *h, $h_t *y) {
     const struct net_recurrence *s = &p->steps;
     const int32_t n = s->hidden;
@@ -347,8 +372,10 @@ static NET_INLINE void net_rnn_$x$w$h$r$t$d$a(const struct net_rnn *p, const $x_
         for (i = 0; i < steps; i++) {
             const int32_t t = s->reverse ? steps - 1 - i : i;
             net_biases_$a(bias, 0, n, sums);
-            net_add_products_$x$w$d$a(s, net_step_input_$x(s, x, t, b, given), s->size, w, 0, n, 0, shifts, sums);
-            net_add_products_$h$r$d$a(s, h, n, r, 0, n, 1, shifts, sums);
+            net_step_input_$x$v(s, x, t, b, column);
+            net_add_products_$v$w$d$a(s, column, s->size, w, 0, n, 0, shifts, sums);
+            net_column_$h$v(h, 1, n, s->h_fours, column);
+            net_add_products_$v$r$d$a(s, column, n, r, 0, n, 1, shifts, sums);
             for (j = 0; j < n; j++) {
                 h[j] = ($h_t)net_curve_$t(&p->f, table, net_gate_$a(s, sums[j], j, shifts));
             }

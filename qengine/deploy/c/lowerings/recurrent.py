@@ -88,7 +88,7 @@ def _lstm(part: Recurrence, h: Scratch, c: Scratch | None, lengths: Constant | N
         )
         extra[3 * hidden :] = extra[0]
     shifts, (x_up, h_up, drop, p_up) = part.shifts(sums["a"], extra)
-    memory, given = part.memory(sums["a"], part.rows)
+    memory, column = part.memory(sums["a"], part.rows)
     arrays, curve, kind = part.tables(epilogue(cells.word, 0))
     weights = part.weights()
     peepholes = None if p is None else part.constant("peepholes", p.elements, f"codes of '{p.name}'")
@@ -107,7 +107,7 @@ def _lstm(part: Recurrence, h: Scratch, c: Scratch | None, lengths: Constant | N
         types["p"] = np.dtype(np.int8) if p is None else p.elements.dtype
         types["q"] = accumulator(_most_entry(f) * _most_entry(last), state_drop)
         y, place = part.written(d)
-        arguments = (part.x, *weights, peepholes, shifts, lengths, *arrays[d], memory, given, c, h, y)
+        arguments = (part.x, *weights, peepholes, shifts, lengths, *arrays[d], memory, column, c, h, y)
         offsets = (*part.offsets(d), d * 3 * hidden, *(0,) * 9, place)
         own = {
             **{"steps": steps, "coupled": numbers.coupled, "one": f.one, **curve[d]},
@@ -125,7 +125,7 @@ def _gru(part: Recurrence, h: Scratch, c: Scratch | None, lengths: Constant | No
     numbers, hidden, state = part.numbers, part.rule.sizes.hidden, part.numbers.state
     sums = part.sum_types
     shifts, (x_up, h_up, drop) = part.shifts(sums["a"])
-    memory, given = part.memory(sums["a"], 2 * hidden)
+    memory, column = part.memory(sums["a"], 2 * hidden)
     arrays, curve, kind = part.tables()
     weights, kept = part.weights(), part.scratch(state.word.dtype, hidden)
 
@@ -136,7 +136,7 @@ def _gru(part: Recurrence, h: Scratch, c: Scratch | None, lengths: Constant | No
         types = part.types | sums | {"t": kind, "m": wide}
         types["q"] = accumulator(_most_entry(f) * largest(state.word), f.fraction_bits)
         y, place = part.written(d)
-        arguments = (part.x, *weights, shifts, lengths, *arrays[d], memory, given, kept, h, y)
+        arguments = (part.x, *weights, shifts, lengths, *arrays[d], memory, column, kept, h, y)
         own = {
             **{"steps": steps, "one": f.one, **curve[d], "entered_up": entered_up, "kept_up": kept_up},
             **{"reset": epilogue(state.word, f.fraction_bits), "state": epilogue(state.word, state_drop)},
@@ -179,7 +179,7 @@ def _gru_after(part: Recurrence, h: Scratch, c: Scratch | None, lengths: Constan
     ):
         row[:], row[own] = values[0], values
     shifts, (x_up, h_up, drop, *others) = part.shifts(sums["a"], *parts)
-    memory, given = part.memory(sums["a"], 4 * hidden)
+    memory, column = part.memory(sums["a"], 4 * hidden)
     arrays, curve, kind = part.tables()
     w, r, bias = part.weights()
     assert part.own_bias is not None
@@ -193,7 +193,7 @@ def _gru_after(part: Recurrence, h: Scratch, c: Scratch | None, lengths: Constan
         steps = part.recurrence(d, shifts, x_up, h_up, drop)
         types = part.types | sums | {"t": kind, "b": wide, "m": total}
         y, place = part.written(d)
-        arguments = (part.x, w, r, bias, inside, shifts, lengths, *arrays[d], memory, given, h, y)
+        arguments = (part.x, w, r, bias, inside, shifts, lengths, *arrays[d], memory, column, h, y)
         fields = {
             **{"steps": steps, "one": f.one, **curve[d], "of_x_up": others[0], "of_h_up": others[1]},
             **{"hidden_drop": others[2], "entered_up": entered_up, "kept_up": kept_up},
@@ -210,14 +210,14 @@ def _rnn(part: Recurrence, h: Scratch, c: Scratch | None, lengths: Constant | No
     del c
     sums = part.sum_types
     shifts, (x_up, h_up, drop) = part.shifts(sums["a"])
-    memory, given = part.memory(sums["a"], part.rows)
+    memory, column = part.memory(sums["a"], part.rows)
     arrays, curve, kind = part.tables()
     weights = part.weights()
 
     def call(d: int) -> Call:
         steps = part.recurrence(d, shifts, x_up, h_up, drop)
         y, place = part.written(d)
-        arguments = (part.x, *weights, shifts, lengths, *arrays[d], memory, given, h, y)
+        arguments = (part.x, *weights, shifts, lengths, *arrays[d], memory, column, h, y)
         own = {"steps": steps} | curve[d]
         return Call("rnn", part.types | sums | {"t": kind}, arguments, own, (*part.offsets(d), *(0,) * 6, place))
 
