@@ -3,6 +3,9 @@
 #if defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_SIMD32) && !defined(__ARM_BIG_ENDIAN) && !defined(__ARM_NEON)
 #include <arm_acle.h>
 #define NET_DSP
+#if !defined(__cplusplus) /* gcc's macro warns in C++ */
+#define NET_SATURATES
+#endif
 #if defined(__GNUC__)
 #define NET_KEEP_ORDER __asm__ volatile("" ::: "memory")
 #else
@@ -200,7 +203,7 @@ struct net_linear_out {
 };
 
 /// saturated needs epilogue, dsp
-#ifdef NET_DSP
+#ifdef NET_SATURATES
 /* Whether a code only saturates, at ends that one instruction knows. */
 static NET_LEAF int32_t net_is_saturated(const struct net_epilogue *e) {
     return e->fitting == 0 && ((e->low == -128 && e->high == 127) || (e->low == 0 && (e->high == 127 || e->high == 255)));
@@ -220,7 +223,7 @@ static NET_LEAF int32_t net_saturated(int32_t v, const struct net_epilogue *e) {
 /// linear_code needs saturated, linear_out, requantize(i32), requantize_by(i32), round_right(i32), fit(i32)
 /* The code of the sum of a filter. */
 static NET_LEAF int32_t net_linear_code(int32_t sum, const int8_t *shifts, int32_t filter, const struct net_linear_out *p) {
-#ifdef NET_DSP
+#ifdef NET_SATURATES
     if (net_is_saturated(&p->epilogue) && (p->has_shifts == 1 || (p->has_shifts == 0 && p->epilogue.shift > 0))) {
         const int32_t shift = p->has_shifts ? shifts[filter] : p->epilogue.shift;
         return net_saturated(net_round_right_i32(sum, shift, &p->epilogue), &p->epilogue);
