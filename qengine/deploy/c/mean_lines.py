@@ -10,11 +10,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
+import numpy as np
+from numpy.typing import NDArray
+
 from qengine.deploy.c.ir import Parameters
 from qengine.deploy.c.lowering import NotExportable
 from qengine.model.steps.forms import AxisSum, WindowSum
 
 Shape = tuple[int, ...]
+
+ANYWHERE = 1 << 31
+"""Overlap of an output that is written after all has been read."""
+
+LANES = 64
+"""Outputs that a kernel computes side by side."""
 
 WINDOWS = 3
 """Windows that a kernel has."""
@@ -47,6 +56,12 @@ class Window:
     dilation: int = 1
     size: int = 1
     x: int = 0
+
+    def first(self) -> NDArray[np.int64]:
+        """Return the element of the first tap in the input, less that of the axis, for each output; 0 for none."""
+        start = np.arange(self.count) * self.step - self.before
+        position = start + np.maximum(-(start // self.dilation), 0) * self.dilation
+        return np.where(position < self.size, position, 0) * self.x
 
 
 @dataclass(frozen=True)
@@ -98,19 +113,56 @@ class MeanLines:
 
     def calls(self) -> Iterator[tuple[Parameters, int, int]]:
         """Yield the numbers of each call, and its first elements in the input and in the output."""
-        lane = max(range(len(self.loops)), key=self._gain, default=None)
-        others = [one for i, one in enumerate(self.loops) if i != lane]
+        lane, others = self._split()
         inside, apart = others[:2], others[2:]
         inside = [Loop(1)] * (2 - len(inside)) + inside
         numbers: dict[str, int | Parameters] = {
             "stack0": vars(inside[0]),
             "stack1": vars(inside[1]),
-            "lane": vars(Loop(1) if lane is None else self.loops[lane]),
+            "lane": vars(lane),
         }
         numbers |= {f"window{i}": vars(one) for i, one in enumerate(self.windows)}
         for steps in product(*(range(one.count) for one in apart)):
             pairs = list(zip(steps, apart, strict=True))
             yield numbers, sum(i * one.x for i, one in pairs), sum(i * one.y for i, one in pairs)
+
+    def overlap(self, x_bytes: int, y_bytes: int, lanes: int = LANES) -> int | None:
+        """Return the most bytes from the input to the output in memory with which no element is lost.
+
+        A kernel reads all that some lanes need before it writes them. What it has written must end before all that it
+        will read later.
+
+        Parameters
+        ----------
+        x_bytes, y_bytes
+            Bytes of an element of the input and of the output.
+        lanes
+            Outputs that are computed side by side.
+        """
+        calls = list(self.calls())
+        if len(calls) > 1 or not all(loop.count for loop in self.loops):
+            return None
+        lane, others = self._split()
+        axes: list[Loop | Window] = [*others, *self.windows]
+        counts = [one.count for one in axes]
+        reads, ends = np.zeros(counts, np.int64), np.zeros(counts, np.int64)
+        for axis, one in enumerate(axes):
+            at = np.arange(one.count)
+            column = (-1, *(1,) * (len(counts) - axis - 1))
+            reads = reads + (one.first() if isinstance(one, Window) else at * one.x).reshape(column)
+            ends = ends + (at * one.y).reshape(column)
+        blocks = np.arange(0, lane.count, lanes)
+        last = np.minimum(blocks + lanes, lane.count) - 1
+        read = (reads.reshape(-1, 1) + blocks * lane.x).reshape(-1) * x_bytes
+        end = (ends.reshape(-1, 1) + last * lane.y + 1).reshape(-1) * y_bytes
+        later = np.minimum.accumulate(read[::-1])[::-1]
+        return int((later[1:] - end[:-1]).min()) if len(read) > 1 else ANYWHERE
+
+    def _split(self) -> tuple[Loop, list[Loop]]:
+        """Return the loop over the lanes, and the others in their order."""
+        place = max(range(len(self.loops)), key=self._gain, default=None)
+        others = [one for i, one in enumerate(self.loops) if i != place]
+        return Loop(1) if place is None else self.loops[place], others
 
     def _gain(self, place: int) -> tuple[bool, int, int]:
         """Return how good a loop is as the innermost one: neighbours in the input, then in the output."""

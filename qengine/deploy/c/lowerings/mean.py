@@ -14,7 +14,7 @@ from qengine.deploy.c.intervals import Ends, scaled
 from qengine.deploy.c.ir import Call, CTensor, Operation, Scratch
 from qengine.deploy.c.lowering import Context, NotExportable, accumulator, lowers
 from qengine.deploy.c.mean_calls import Counts, Quotient, Source, mean_calls
-from qengine.deploy.c.mean_lines import MeanLines
+from qengine.deploy.c.mean_lines import ANYWHERE, LANES, MeanLines
 from qengine.deploy.c.mean_passes import pass_calls
 from qengine.deploy.c.mean_ranges import is_sum
 from qengine.deploy.c.nests import Nest
@@ -51,7 +51,7 @@ def lower_mean(context: Context) -> Operation:
     lines = MeanLines.of(form, source.shape, source.strides, context.y.shape, context.y.strides)
     ends, rules = (source, context.y), context.epilogue(0)
     last, about = mean_calls(context, ends, lines, counts, quotients, epilogue=rules)
-    return context.operation(*calls, *last, comments=(about,))
+    return context.operation(*calls, *last, overlap=_overlap(source, context.y, lines), comments=(about,))
 
 
 def _quotient(context: Context, method: str, count: int, sums: Ends) -> Quotient:
@@ -93,7 +93,7 @@ def _in_register(context: Context, source: Source) -> Operation:
     last, about = mean_calls(
         context, (source, context.y), lines, counts, quotients, largest=largest, epilogue=rules, **kept
     )
-    return context.operation(*calls, *last, comments=(about,))
+    return context.operation(*calls, *last, overlap=_overlap(source, context.y, lines), comments=(about,))
 
 
 def _cut(context: Context, source: Source, cut: int) -> tuple[list[Call], Source]:
@@ -133,7 +133,15 @@ def _in_float(context: Context, source: Source) -> Operation:
         )
         for at, first, last in lines.calls()
     ]
-    return context.operation(*calls, comments=(f"|sum| <= {largest:,}",))
+    overlap = _overlap(source, y, lines, lanes=1)
+    return context.operation(*calls, overlap=overlap, comments=(f"|sum| <= {largest:,}",))
+
+
+def _overlap(source: Source, y: CTensor, lines: MeanLines, lanes: int = LANES) -> tuple[int | None]:
+    """Return the overlap of the output with the input, which is read before it is written where a copy is summed."""
+    if isinstance(source.argument, Scratch):
+        return (ANYWHERE,)
+    return (lines.overlap(source.dtype.itemsize, y.dtype.itemsize, lanes),)
 
 
 def _reciprocal(count: int, shift: int, adds_half: bool, largest: int) -> tuple[int, int]:

@@ -8,6 +8,8 @@ from deploy.c.one_operator import node, session_of
 from deploy.c.running import SANITIZED, differences, needs_gcc
 
 from qengine.deploy.c.dividers import divider, multiply_shift, quotient_addends, shift_addends
+from qengine.deploy.c.mean_lines import MeanLines
+from qengine.deploy.c.network import plan_of
 from qengine.kernels.reference.rounding import divide, shift_right
 from qengine.kernels.reference.rounding_table import ROUNDINGS
 from qengine.model.rules import AccumulatorRule, MeanRule, Rules
@@ -134,6 +136,60 @@ def test_large_counts(tmp_path, shape):
     cases = [case(pool, shape, x=x, y=y) for x, y in (("Q4.3", "Q4.3"), ("Q0.15", "Q0.15"), ("Q0.15", "Q-3.18"))]
     cases.append(case(pool, shape, x="Q0.15", y="Q-5.20", rules=Rules(mean=MeanRule("float32"))))
     assert not differences([(session, feeds[1:3]) for session, feeds in cases], tmp_path)
+
+
+def brute(lines, x_bytes, y_bytes, lanes):
+    """Return the overlap, found by going through all reads and writes."""
+    ((numbers, _, _),) = lines.calls()
+    windows = [numbers[f"window{i}"] for i in range(3)]
+    loops = [numbers[name] for name in ("stack0", "stack1")]
+    lane, reads, writes = numbers["lane"], [], []
+    for place in product(*(range(one["count"]) for one in (*loops, *windows))):
+        x = sum(i * one["x"] for i, one in zip(place, loops, strict=False))
+        y = sum(i * one["y"] for i, one in zip(place, (*loops, *windows), strict=True))
+        taps = [
+            [
+                p * w["x"]
+                for k in range(w["taps"])
+                if 0 <= (p := o * w["step"] - w["before"] + k * w["dilation"]) < w["size"]
+            ]
+            for o, w in zip(place[2:], windows, strict=True)
+        ]
+        for first in range(0, lane["count"], lanes):
+            block = range(first, min(first + lanes, lane["count"]))
+            reads.append(min((x + c * lane["x"] + sum(t) for c in block for t in product(*taps)), default=1 << 40))
+            writes.append(max(y + c * lane["y"] for c in block))
+    later = [min(reads[i:]) for i in range(len(reads))]
+    pairs = zip(later[1:], writes[:-1], strict=True)
+    return min((x_bytes * read - y_bytes * (write + 1) for read, write in pairs), default=None)
+
+
+@pytest.mark.parametrize("order", ["first", "last"])
+def test_overlaps_are_exact(order):
+    for pool, shape in (*POOLS, DILATED):
+        step = plan_of(session_of([pool], shape, qformat="Q4.3"), {"x": np.zeros(shape, np.float32)}).steps[0].step
+
+        def strides(of):
+            axes = range(len(of)) if order == "first" else (0, *range(2, len(of)), 1)
+            return [int(np.prod([of[b] for b in list(axes)[list(axes).index(a) + 1 :]])) for a in range(len(of))]
+
+        lines = MeanLines.of(step.total, shape, strides(shape), step.shape, strides(step.shape))
+        for x_bytes, y_bytes, lanes in ((1, 1, 64), (1, 2, 64), (2, 1, 1)):
+            expected = brute(lines, x_bytes, y_bytes, lanes)
+            found = lines.overlap(x_bytes, y_bytes, lanes)
+            assert expected is None or found == expected, (pool, x_bytes, y_bytes)
+
+
+@needs_gcc
+def test_outputs_share_the_memory_of_inputs(tmp_path):
+    cases = []
+    for attributes in ({"strides": [2, 2]}, {"pads": [1, 1, 0, 0]}, {"strides": [2, 1], "dilations": [1, 2]}):
+        first = node("AveragePool", "x", kernel_shape=[2, 2], to="a")
+        second = node("AveragePool", "a", kernel_shape=[2, 2], to="b", **attributes)
+        session = session_of([first, second, node("GlobalAveragePool", "b")], (1, 5, 9, 8), qformat="Q4.3")
+        rng = np.random.default_rng(2)
+        cases.append((session, [{"x": rng.uniform(-16, 16, (1, 5, 9, 8)).astype(np.float32)}]))
+    assert not differences(cases, tmp_path, SANITIZED)
 
 
 def computed(one, total):
