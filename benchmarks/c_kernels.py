@@ -1,6 +1,6 @@
 """Speed of exported C: convolutions beside the loop that other generators emit, and instructions of a Cortex-M4.
 
-    python benchmarks/c_kernels.py [--seconds S] [--flags "-O3 -march=native"]... [--form NAME]... [--network NAME]... [--no-arm]
+    python benchmarks/c_kernels.py [--flags "-O3 -march=native"]... [--form NAME]... [--network NAME]... [--no-arm]
 
 Prints, for each form and set of flags of gcc, billions of multiply-accumulates a second of one thread (CPU time, the
 best of many runs, in turns): those of our code, and those of a loop that goes pixel by pixel and tests the bounds of
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import re
 import shutil
 import subprocess
 import sys
@@ -176,7 +177,7 @@ def model(form: Form, *, alone: bool) -> bytes:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
 
 
-def exported(form: Form, folder: Path) -> tuple[Operation, np.ndarray, np.ndarray, int]:
+def exported(form: Form, folder: Path) -> tuple[Operation, tuple[np.ndarray, np.ndarray, int]]:
     """Write the network, and return the operation, its weights and bias as codes, and the bits that its sums drop."""
     session = InferenceSession(
         model(form, alone=form.inputs < 4), qformat="Q3.4", weight_qformat="Q1.6", isa="reference"
@@ -188,11 +189,17 @@ def exported(form: Form, folder: Path) -> tuple[Operation, np.ndarray, np.ndarra
     (one,) = (o for o in network.operations if o.output.name == "y")
     (step,) = (s for s in session.plans.whole_plan(session.check_feeds(feeds), None).steps if s.output.name == "y")
     bias = np.rint(step.step.b.value * 1024).astype(np.int64)
-    return one, step.step.w.codes, bias, 6
+    return one, (step.step.w.codes, bias, 6)
 
 
-def main_text(form: Form, one: Operation, weights: np.ndarray, bias: np.ndarray, shift: int, main: str) -> str:
+def main_text(folder: Path, form: Form, one: Operation, codes: tuple[np.ndarray, np.ndarray, int], main: str) -> str:
     """Return the C of the program that measures."""
+    weights, bias, shift = codes
+    source = (folder / "net.c").read_text()
+    (given,) = re.findall(r"^    net_step_y\((.*)\);", source, re.MULTILINE)
+    constants = [word for word in given.split(", ") if word.startswith("net_")]
+    scratch = ["(void *)scratch"] if one.scratch else []
+    call = f"net_step_y({', '.join(['x', 'y', *scratch, *constants])})"
     out = -(-form.side // form.stride)
     x, y = one.reads[0], one.output
     names = {
@@ -206,7 +213,7 @@ def main_text(form: Form, one: Operation, weights: np.ndarray, bias: np.ndarray,
         "out_size": y.size,
         "scratch": one.scratch,
         "numbers": ", ".join(map(str, weights.reshape(-1).tolist())),
-        "call": f"net_step_y(x, y{', (void *)scratch' if one.scratch else ''})",
+        "call": call,
         "x_at": _place(x.shape, x.strides),
         "y_at": _place(y.shape, y.strides),
     }
@@ -228,8 +235,8 @@ def measured(name: str, form: Form, flags: str, seconds: float) -> str:
     """Return the line for a form and flags on this machine."""
     with tempfile.TemporaryDirectory() as folder_name:
         folder = Path(folder_name)
-        one, *codes = exported(form, folder)
-        (folder / "main.c").write_text(main_text(form, one, *codes, HOST_MAIN))
+        one, codes = exported(form, folder)
+        (folder / "main.c").write_text(main_text(folder, form, one, codes, HOST_MAIN))
         command = ["gcc", "-std=gnu99", *flags.split(), "main.c", "net_weights.c", "-o", "main"]
         subprocess.run(command, cwd=folder, check=True)
         done = subprocess.run([str(folder / "main"), str(seconds)], capture_output=True, text=True, check=False)
@@ -274,8 +281,8 @@ def counted(name: str, form: Form, core: str, flags: str) -> str:
     symbols = [f"-Wl,--defsym=port_{word}" for word in memory.split(",")]
     with tempfile.TemporaryDirectory() as folder_name:
         folder = Path(folder_name)
-        one, *codes = exported(form, folder)
-        (folder / "main.c").write_text(main_text(form, one, *codes, ARM_MAIN))
+        one, codes = exported(form, folder)
+        (folder / "main.c").write_text(main_text(folder, form, one, codes, ARM_MAIN))
         command = ["arm-none-eabi-gcc", "-std=gnu99", f"-mcpu={core}", "-mthumb", *flags.split(), "-w", "-nostartfiles"]
         command += ["-DPORT_PICOSECONDS=40000U", f"-I{PORTS}", "main.c", "net_weights.c"]
         command += [str(PORTS / "cortex_m.c"), "-T", str(PORTS / "cortex_m.ld"), *symbols, "--specs=nano.specs"]

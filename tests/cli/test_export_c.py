@@ -44,7 +44,7 @@ def test_a_folder_and_its_table(model, tmp_path, capsys):
     assert project.manifest["target"] == "cmsis-nn-q7"
     assert project.manifest["check"]["known_answer"] == "data"
     assert project.manifest["command"] == (
-        "qengine export c small.onnx --name kws --check 2 --ram 64K --target cmsis-nn-q7 --qformat Q3.4 "
+        "qengine export c small.onnx --name kws --check 2 --ram 64K --qformat Q3.4 --target cmsis-nn-q7 "
         "-i net_image=x.npy"
     )
     assert str(tmp_path) not in "".join(path.read_text() for path in out.iterdir())

@@ -22,9 +22,11 @@ from rich.table import Table
 from rich.text import Text
 
 from qengine.cli.jsontext import as_object
-from qengine.cli.output.console import Name, add_names, open_table, rendered
+from qengine.cli.output.console import Name, add_names, open_table, rendered, shortened
 from qengine.deploy.c import CProject
 from qengine.errors import printable
+
+_MOST_KIND = 12  # characters of an operator: with this, names of 24 fit in 80 columns
 
 
 def as_json(model: str, project: CProject, notes: tuple[str, ...]) -> str:
@@ -78,22 +80,30 @@ def as_tables(model: str, project: CProject, notes: tuple[str, ...]) -> str:
 def _table(project: CProject) -> Table:
     table = open_table()
     add_names(table, "operator", (one["node"] for one in project.operators))
-    table.add_column("kind", overflow="fold", min_width=8)
-    for heading in ("products", "flash", "arena", "bytes", "M4 insn\n(estimate)"):
+    table.add_column("kind", no_wrap=True)
+    for heading in ("products", "flash", "arena", "bytes", "M4 insn\nestimate"):
         table.add_column(heading, justify="right", no_wrap=True)
     for one in project.operators:
         output = project.tensors[one["outputs"][0]]
         place = "output" if output["offset"] is None else f"{output['offset']:,}"
         table.add_row(
             Name(one["node"]),
-            Text(printable(one["operator"])),
-            f"{one['macs']:,}" if one["macs"] else "-",
+            Text(shortened(printable(one["operator"]), _MOST_KIND)),
+            _short(one["macs"]) if one["macs"] else "-",
             f"{one['flash']:,}" if one["flash"] else "-",
             place + ("" if one["in_place"] is False else "*"),
             f"{output['bytes']:,}",
-            "-" if one["no_code"] else f"{one['instructions_m4_estimate']:,}",
+            "-" if one["no_code"] else _short(one["instructions_m4_estimate"]),
         )
     return table
+
+
+def _short(count: int) -> str:
+    """Return a number of at most five digits, such as "102.7k"."""
+    for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if count >= 10 * size:
+            return f"{count / size:,.1f}{unit}"
+    return f"{count:,}"
 
 
 def _summary(project: CProject, notes: tuple[str, ...]) -> Iterator[Text]:

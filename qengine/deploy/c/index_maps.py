@@ -1,15 +1,15 @@
-"""Which element of the input is where in the output of a move, found by running the move on indices.
+"""Index maps: the element of the input for each element of the output of a move, found by running it on indices.
 
-A move that only rearranges does the same with any numbers. So it runs on 0, 1, 2, ... in ONNX's order, and on -1 for its
-fill: what comes out is the index map. It runs a second time on other numbers, and must give the same map. That holds for a
+A move that only rearranges does the same with any numbers. So it runs on 0, 1, 2, ... in ONNX's order, and on -1 for
+its fill, and gives the index map. It runs a second time on other numbers, and must give the same map. That holds for a
 closed set of functions only: one that compares elements, or reads them as indices, would give a map that is wrong for
 other inputs, and is never asked.
 
-With the orders of both tensors in memory, the map says for each element in the output's memory the place in the input's. It
-is then one of these, the first that fits:
+With the orders of both tensors in memory, the map says for each element in the output's memory the place in the
+input's. It is then one of these, the first that fits:
 
-- a part of the input as it lies in memory: no code,
-- nested loops with constant steps in both tensors, behind which a fill may stay around the part that is copied,
+- a part of the input as it lies in memory, which needs no code,
+- nested loops with constant steps in both tensors; a fill may stay around the part that is copied,
 - two tables, by row and by column, of blocks of elements.
 """
 
@@ -77,7 +77,8 @@ class Tables:
 
     Attributes
     ----------
-    outer, step : how often the tables are gone through, and the elements of x from one time to the next.
+    outer : number of times that the tables are gone through.
+    step : elements of x from one time to the next.
     rows, columns : the tables.
     block : elements that stay together.
     """
@@ -128,9 +129,8 @@ def tables(flat: Map) -> Tables:
             outer, step = n, found
             break
     inner = heads[: heads.size // outer]
-    best = min(
-        (found for n in _divisors(inner.size) if (found := _sum_of_two(inner.reshape(n, -1))) is not None), key=_entries
-    )
+    pairs = (_sum_of_two(inner.reshape(n, -1)) for n in _divisors(inner.size))
+    best = min((pair for pair in pairs if pair is not None), key=_entries)
     return Tables(outer, step, *best, block)
 
 
@@ -189,7 +189,7 @@ def overlap(reads: Map, unit: int) -> int:
     Parameters
     ----------
     reads
-        For each unit the first element of the input that it reads; FILL for none.
+        The first element of the input that each unit reads; FILL for none.
     unit
         Elements of the output that a unit writes.
     """

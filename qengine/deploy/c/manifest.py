@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 import qengine
+from qengine.deploy.c.arena import as_mapping
 from qengine.deploy.c.emit.formats import layout_name, order_names
 from qengine.deploy.c.emit.parameters import parameter_of
 from qengine.deploy.c.emit.project import Source
@@ -90,6 +91,7 @@ def c_manifest(
         "memory": {
             "arena": arena.bytes,
             "bound": arena.bound,
+            **as_mapping(arena),
             "alignment": max([4, *(r.width for r in arena.regions)]),
             "inputs": sum(t.bytes for t in network.inputs),
             "outputs": sum(t.bytes for t in network.outputs),

@@ -27,7 +27,7 @@ class Nest:
     Attributes
     ----------
     lengths : length of each axis, the outermost first; none for a single element.
-    steps : for each operand, the elements from one place along each axis to the next.
+    steps : elements from one place along each axis to the next, of each operand.
     """
 
     lengths: Steps

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.deploy.c.ir import Call, CNetwork, Constant, CTensor, Operation, Part, Place, View
+from qengine.deploy.c.kernel_text import taken_names
 from qengine.deploy.c.layouts import Order, order_of
 from qengine.deploy.c.lowering import Context, NotExportable, lower
 from qengine.deploy.c.ranges import ends_of, word_ends
@@ -28,8 +29,6 @@ from qengine.runtime.session import InferenceSession
 Array = NDArray[Any]
 
 _MOST_REASONS = 8
-_RESERVED = ("arena", "memory", "scratch")
-"""Names in the generated source that no tensor may have."""
 
 
 def network_of(session: InferenceSession, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None) -> CNetwork:
@@ -78,7 +77,7 @@ class _Lowered:
         plan = self.plan
         names = [t.name for t in plan.inputs] + [s.output.name for s in plan.steps]
         names += [f"{name} output" for name in plan.outputs if name not in names or name in self._inputs]
-        self.c_names = identifiers([*_RESERVED, *names])
+        self.c_names = identifiers(names, taken_names())
 
     @property
     def _inputs(self) -> set[str]:

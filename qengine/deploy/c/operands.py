@@ -46,7 +46,7 @@ class Elements:
     nest : loops, with the steps of the operands and then of the output.
     before : calls that copy operands whose broadcasting needs more loops than there are.
     end : bytes of scratch that those take.
-    overlaps : for each tensor that the step reads, 0 where the output may lie on it; see `Operation.overlap`.
+    overlaps : 0 for each tensor that the output may lie on, in the order of `Context.reads`; see `Operation.overlap`.
     """
 
     operands: tuple[Operand, ...]

@@ -9,6 +9,7 @@ smaller one is safe too.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,42 @@ def depthwise_overlap(call: Call) -> int | None:
         events = [a.reshape(-1, 1) + one for a, one in zip((starts, ends), inner, strict=True)]
         loops = list(images)
     return _distance(call, *(_repeated(a, loop) for a, loop in zip(events, loops, strict=True)))
+
+
+def nest_overlap(calls: Sequence[Call]) -> int | None:
+    """Return the largest distance of the output from the input of general linear kernels; see `Operation.overlap`.
+
+    An event is a part of a lane, whose sums are computed before its first output is written; or a single output.
+    """
+    events = [_nest_events(call) for call in calls]
+    if any(one is None for one in events):
+        return None
+    starts, ends = (np.concatenate([one[i] for one in events if one is not None]) for i in (0, 1))
+    return _distance(calls[0], starts, ends)
+
+
+def _nest_events(call: Call) -> tuple[Array, Array] | None:
+    """Return the first element that each event of a call reads, and the end of those that it writes."""
+    sums: Any = call.numbers["sums"]
+    nest, lane = sums["nest"], sums["nest"]["lane"]
+    block = 1 if call.kernel == "linear_dot" else sums["block"]
+    loops = [nest[name] for name in ("stack0", "stack1", "out0", "out1", "out2")]
+    windows = [None, None, *(nest[f"window{i}"] for i in range(3))]
+    if prod(one["count"] for one in loops) * -(-lane["count"] // block) > _MOST_EVENTS:
+        return None
+    starts, ends = np.zeros(1, np.int64), np.zeros(1, np.int64)
+    for loop, window in zip(loops, windows, strict=True):
+        steps = np.arange(loop["count"], dtype=np.int64)
+        read = steps * loop["x"]
+        if window is not None:
+            read = read + np.clip(steps * window["step"] - window["pad"], 0, window["size"]) * window["x"]
+        starts = (starts[:, None] + read).reshape(-1)
+        ends = (ends[:, None] + steps * loop["y"]).reshape(-1)
+    first = np.arange(0, lane["count"], block, dtype=np.int64)
+    last = np.minimum(first + block, lane["count"]) - 1
+    starts = (starts[:, None] + first * lane["x"]).reshape(-1) + call.offsets[0]
+    ends = (ends[:, None] + last * lane["y"]).reshape(-1) + call.offsets[-1] + 1
+    return starts, ends
 
 
 def _starts(height: int, width: int, row: int, column: int, window: Any) -> Array:

@@ -38,10 +38,18 @@ def is_reserved(text: str) -> bool:
     return text.lower() in _KEYWORDS
 
 
-def identifiers(names: Iterable[str]) -> dict[str, str]:
-    """Return an identifier for each name, different ones for different names; the first of equal ones stays plain."""
+def identifiers(names: Iterable[str], others: Iterable[str] = ()) -> dict[str, str]:
+    """Return an identifier for each name, different ones for different names; the first of equal ones stays plain.
+
+    Parameters
+    ----------
+    names
+        The names.
+    others
+        Identifiers that none of them may get.
+    """
     found: dict[str, str] = {}
-    taken: set[str] = set()
+    taken = {other.lower() for other in others}
     for name in names:
         if name in found:
             continue

@@ -253,3 +253,13 @@ def test_no_compiler(tmp_path, monkeypatch):
     assert project.verification["compiler"] is None
     assert project.notes[-1] == "not verified: there is no gcc, clang or cc on the PATH"
     assert project.manifest["compiled"] is None
+
+
+@needs_gcc
+@pytest.mark.parametrize("name", ["arena", "memory", "row", "linear", "NULL", "net_run", 'x*/\\\n"?', "ünï", "7"])
+def test_names_that_c_has_for_something_else(tmp_path, name):
+    project = export(tmp_path / "net", session_of(functions(name, (1, 3, 4))), name="net", verify=True, trace=True)
+    assert project.verification["equal"]
+    run("gcc -std=c99 -Wall -Wextra -Werror -DNET_FLOAT_IO -DNET_TRACE -fsyntax-only *.c", project.folder)
+    run("make -s trace CFLAGS=-O0", project.folder)
+    assert qengine.compare(project.folder, project.folder / "net.trace").equal

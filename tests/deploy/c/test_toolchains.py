@@ -13,7 +13,7 @@ from networks import network
 import qengine
 from qengine import zoo
 
-MOST_INSTRUCTIONS = {"Cortex-M4": 3.0, "Cortex-M3": 4.5}
+MOST_INSTRUCTIONS = {"Cortex-M4": 1.9, "Cortex-M3": 2.8}
 """Bound on the instructions of a product in a convolution of 32 to 32 channels, 3x3, all of a run counted."""
 
 

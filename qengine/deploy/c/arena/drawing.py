@@ -52,15 +52,13 @@ def _cut(name: str, width: int) -> str:
 def as_mapping(arena: Arena) -> dict[str, Any]:
     """Return the numbers of an arena as they are written as JSON."""
     return {
-        "bytes": arena.bytes,
-        "bound": arena.bound,
         "is_least": arena.is_least,
         "regions": [{"element_bytes": r.width, "start": r.start, "bytes": r.bytes} for r in arena.regions],
         "peak": {"operation": arena.peak.output.name, "tensors": arena.at_peak} if arena.peak is not None else None,
-        "tensors": list(_tensors(arena)),
+        "blocks": list(_blocks(arena)),
     }
 
 
-def _tensors(arena: Arena) -> Iterator[dict[str, Any]]:
+def _blocks(arena: Arena) -> Iterator[dict[str, Any]]:
     for one in arena.lives:
         yield {"name": one.name, "offset": one.offset, "bytes": one.bytes, "first": one.first, "last": one.last}

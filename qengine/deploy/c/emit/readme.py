@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from qengine.deploy.c.arena import drawing
 from qengine.deploy.c.emit.formats import c_type, shape_text, value_text
 from qengine.deploy.c.emit.parameters import parameter_of, parameters
 from qengine.deploy.c.emit.project import Source
@@ -59,7 +60,7 @@ or compile @sources@ with your own build; `CMakeLists.txt` has the library `@nam
 A code is `overflow(round(value * 2^n))`, and a value is `code / 2^n`, with n = `@upper@_<NAME>_FRACTION_BITS`.
 Compiled with `-D@upper@_FLOAT_IO`, `@example@` converts a float exactly as the runtime does.
 
-## Check
+@memory@## Check
 
 `@name@_check.c` holds @known@, and a CRC-32 of each tensor that follows from it. Compile all files with
 `-D@upper@_TRACE` and call `@name@_check()`: it returns 0, or 1 + the number of the first operator that computes
@@ -71,8 +72,6 @@ one for each input.
 
 - Signed numbers never overflow, shifts are by less than the width, and no negative number is shifted. Each sum
   in 32 bits has its proved bound in a comment of `@name@.c`.
-- Loops have constant bounds, except where a kernel is shared (`-D@upper@_SMALL`): the time depends on the data
-  only where an operator clamps or divides.
 - Files are the same bytes for the same model, formats and options.
 @notes@"""
 
@@ -115,9 +114,19 @@ def readme(source: Source, name: str, stamp: Stamp, manifest: Mapping[str, Any],
             for t, role in border
         ),
         example=f"{name}_{coded.c_name}_code(value)" if coded else f"{name}_<NAME>_code(value)",
+        memory=_memory(source),
         known=f"an input ({manifest['check']['known_answer']})",
         notes=_notes(manifest["notes"]),
     )
+
+
+def _memory(source: Source) -> str:
+    lines = [plain(line) for line in drawing(source.arena)]
+    if not lines:
+        return ""
+    summary = source.arena.summary
+    title = f"{summary[0].upper()}{summary[1:]}."
+    return "\n".join(["## Memory", "", title, "", "```", *lines, "```", "", ""])
 
 
 def _notes(notes: Sequence[str]) -> str:

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from qengine.deploy.c.arena import Arena
+from qengine.deploy.c.arena import Arena, drawing
 from qengine.deploy.c.emit.parameters import parameter_of, parameters
-from qengine.deploy.c.emit.stamp import plain
+from qengine.deploy.c.emit.stamp import comment, plain
 from qengine.deploy.c.emit.steps import StepFunctions, scratch_of
 from qengine.deploy.c.ir import CNetwork, CTensor, CType, Operation
 from qengine.deploy.c.kernel_text import Kernels
@@ -52,7 +52,7 @@ class SourceWriter:
         return _at(self.arena.offsets[tensor], tensor.dtype, is_read)
 
     def _run_in(self, steps: StepFunctions) -> str:
-        lines = [f"void {self.prefix}_run_in(void *arena, {', '.join(parameters(self.network))}) {{"]
+        lines = [self._map(), f"void {self.prefix}_run_in(void *arena, {', '.join(parameters(self.network))}) {{"]
         used = "uint8_t *const memory = (uint8_t *)arena;" if self.arena.bytes else "(void)arena;"
         lines.append(f"    {used}")
         numbers = {t: i for i, t in enumerate(self.network.tensors)}
@@ -68,6 +68,11 @@ class SourceWriter:
                 lines.append(f"    {step.function}({', '.join(given)});")
             lines += [f"    {traced}({numbers[t]}, {self._pointer(t, True)}, {t.size});" for t in one.outputs]
         return "\n".join([*lines, "}\n"])
+
+    def _map(self) -> str:
+        """Return the comment with the bytes of the arena that each operation uses."""
+        lines = [plain(line) for line in drawing(self.arena)]
+        return comment([f"{self.arena.summary}.", *lines]).rstrip() if lines else ""
 
     def _run(self) -> str:
         given = ", ".join(parameter_of(t) for t in (*self.network.inputs, *self.network.outputs))

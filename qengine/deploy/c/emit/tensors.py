@@ -55,9 +55,9 @@ def _row(tensor: CTensor, title: str, number: int, axes: int) -> str:
 
 
 def text_literal(text: str) -> str:
-    """Return text as a string of C; other than plain characters become escapes of their bytes."""
+    """Return text as a string of C: other than plain characters become escapes of their bytes, and controls "?"."""
     parts = []
-    for byte in text.encode("utf-8", "surrogatepass"):
+    for byte in "".join("?" if ord(c) < 32 or ord(c) == 127 else c for c in text).encode("utf-8", "surrogatepass"):
         if byte in b'"\\?':
             parts.append("\\" + chr(byte))
         elif 32 <= byte < 127:

@@ -16,19 +16,14 @@
 
 /// words needs dsp
 #ifdef NET_DSP
-#if defined(__GNUC__)
-#define NET_COPY __builtin_memcpy /* one instruction, with -ffreestanding too */
-#else
-#define NET_COPY memcpy
-#endif
-/* Four bytes as one number. */
+/* Four bytes as one number; the built-in copy stays an instruction where -ffreestanding forbids the others. */
 static NET_LEAF int32_t net_word(const void *at) {
     int32_t word;
-    NET_COPY(&word, at, sizeof word);
+    __builtin_memcpy(&word, at, sizeof word);
     return word;
 }
 static NET_LEAF void net_put_word(void *at, int32_t word) {
-    NET_COPY(at, &word, sizeof word);
+    __builtin_memcpy(at, &word, sizeof word);
 }
 /* The bytes 0 and 2, or 1 and 3, of a word as two signed numbers of 16 bits. */
 static NET_LEAF int32_t net_even_bytes(int32_t word) {
@@ -211,7 +206,14 @@ static NET_LEAF int32_t net_is_saturated(const struct net_epilogue *e) {
     return e->fitting == 0 && ((e->low == -128 && e->high == 127) || (e->low == 0 && (e->high == 127 || e->high == 255)));
 }
 static NET_LEAF int32_t net_saturated(int32_t v, const struct net_epilogue *e) {
-    return e->low < 0 ? (int32_t)__ssat(v, 8) : (int32_t)(e->high == 127 ? __usat(v, 7) : __usat(v, 8));
+    if (e->low < 0) {
+        return v < -128 ? -128 : v > 127 ? 127 : v;
+    }
+    v = v < 0 ? 0 : v;
+    if (e->high == 127) {
+        return v > 127 ? 127 : v;
+    }
+    return v > 255 ? 255 : v;
 }
 #endif
 
@@ -236,9 +238,9 @@ static NET_LEAF int32_t net_linear_code(int32_t sum, const int8_t *shifts, int32
 /// some_filters(w, y) needs linear_code, dots_2x4(w)
 #ifdef NET_VECTORS
 /* Up to NET_FILTERS filters at four pixels: first all sums, and then their codes, in vectors of filters. */
-static NET_LEAF void net_some_filters_$w$y$o(
+static NET_LEAF void net_some_filters_$w$y(
     const struct net_linear_out *p, int32_t count, int32_t next, const int16_t *columns, const $w_t *w, const int32_t *bias,
-    const int8_t *shifts, $y_t *$restrict y) {
+    const int8_t *shifts, $y_t *NET_RESTRICT y) {
     int32_t sums[4 * NET_FILTERS];
     int32_t filter, pixel;
     for (filter = 0; filter + 1 < count; filter += 2) {
@@ -259,9 +261,9 @@ static NET_LEAF void net_some_filters_$w$y$o(
 /// linear_tile(w, y) needs linear_code, some_filters(w, y), dots_2x2(w), dots_4x1(w)
 /* All filters at some pixels, whose inputs are gathered in columns: two filters at two pixels at a time, and four filters
  * at the last pixel of an odd number. A filter that is left over stands for two or four. */
-static NET_LEAF void net_linear_tile_$w$y$o(
+static NET_LEAF void net_linear_tile_$w$y(
     const struct net_linear_out *p, int32_t pixels, int32_t next, const int16_t *columns, const $w_t *w, const int32_t *bias,
-    const int8_t *shifts, $y_t *y) {
+    const int8_t *shifts, $y_t *NET_RESTRICT y) {
     int32_t pixel = 0, filter, i;
 #ifdef NET_VECTORS
     for (; pixel + 3 < pixels; pixel += 4) {
@@ -269,12 +271,12 @@ static NET_LEAF void net_linear_tile_$w$y$o(
         $y_t *const to = y + pixel * p->pixel;
         const int32_t rest = p->filters % NET_FILTERS;
         for (filter = 0; filter + NET_FILTERS <= p->filters; filter += NET_FILTERS) {
-            net_some_filters_$w$y$o(
+            net_some_filters_$w$y(
                 p, NET_FILTERS, next, c, w + filter * p->taps, bias + filter, p->has_shifts ? shifts + filter : shifts,
                 to + filter * p->channel);
         }
         if (rest != 0) {
-            net_some_filters_$w$y$o(
+            net_some_filters_$w$y(
                 p, rest, next, c, w + filter * p->taps, bias + filter, p->has_shifts ? shifts + filter : shifts,
                 to + filter * p->channel);
         }
@@ -471,7 +473,7 @@ static NET_INLINE void net_conv_$x$w$y$o(
                         down++;
                     }
                 }
-                net_linear_tile_$w$y$o(
+                net_linear_tile_$w$y(
                     &p->out, count, taps, columns, w + filter * taps, bias + filter, p->out.has_shifts ? shifts + filter : shifts, at);
                 pixel += count;
             }

@@ -49,34 +49,57 @@ static NET_LEAF void net_add_taps_$x$w(const $x_t *NET_RESTRICT x, int32_t step,
     }
 }
 
-/// depthwise_lanes(x, w, y) needs depthwise_code, add_taps(x, w)
+/// nine_taps(x, w)
+/* sums[i] = bias[i] + the products of nine taps of a 3x3 kernel, right and down elements apart, of many channels; next
+ * weights lie between those of two taps. */
+static NET_LEAF void net_nine_taps_$x$w(
+    const $x_t *NET_RESTRICT x, int32_t step, int32_t right, int32_t down, const $w_t *NET_RESTRICT w, int32_t next,
+    const int32_t *NET_RESTRICT bias, int32_t count, int32_t *NET_RESTRICT sums) {
+    const $x_t *const x1 = x + down, *const x2 = x1 + down;
+    int32_t i;
+    for (i = 0; i < count; i++) {
+        int32_t sum = bias[i];
+        sum += (int32_t)w[i] * x[i * step];
+        sum += (int32_t)w[next + i] * x[right + i * step];
+        sum += (int32_t)w[2 * next + i] * x[2 * right + i * step];
+        sum += (int32_t)w[3 * next + i] * x1[i * step];
+        sum += (int32_t)w[4 * next + i] * x1[right + i * step];
+        sum += (int32_t)w[5 * next + i] * x1[2 * right + i * step];
+        sum += (int32_t)w[6 * next + i] * x2[i * step];
+        sum += (int32_t)w[7 * next + i] * x2[right + i * step];
+        sum += (int32_t)w[8 * next + i] * x2[2 * right + i * step];
+        sums[i] = sum;
+    }
+}
+
+/// lane_codes(y) needs depthwise_code
+/* The codes of the sums of some channels. */
+static NET_LEAF void net_lane_codes_$y(
+    const struct net_depthwise *p, int32_t count, const int32_t *NET_RESTRICT sums, const int8_t *NET_RESTRICT shifts,
+    $y_t *NET_RESTRICT y) {
+    int32_t i;
+    for (i = 0; i < count; i++) {
+        y[i * p->channel_y] = ($y_t)net_depthwise_code(sums[i], shifts, i, p);
+    }
+}
+
+/// depthwise_lanes(x, w, y) needs add_taps(x, w), nine_taps(x, w), lane_codes(y)
 #define NET_LANES 32
 
-/* Some channels of a pixel, whose kernel begins at (top, left) of the input. */
-static NET_LEAF void net_depthwise_lanes_$x$w$y$o(
-    const struct net_depthwise *p, int32_t count, int32_t top, int32_t left, const $x_t *$restrict x, const $w_t *w,
-    const int32_t *bias, const int8_t *shifts, $y_t *$restrict y) {
-    const int32_t next = p->channels, step = p->channel_x, right = p->column_x * p->dilation_right;
-    const int32_t down = p->row_x * p->dilation_down;
+/* Some channels of a pixel, whose kernel begins at (top, left) of the input. All sums come before the first code, as the
+ * output may lie on the input. */
+static NET_LEAF void net_depthwise_lanes_$x$w$y(
+    const struct net_depthwise *p, int32_t count, int32_t top, int32_t left, const $x_t *x, const $w_t *w,
+    const int32_t *bias, const int8_t *shifts, $y_t *y) {
+    const int32_t next = p->channels, step = p->channel_x;
+    const int32_t bottom = top + 2 * p->dilation_down, end = left + 2 * p->dilation_right;
+    int32_t sums[NET_LANES];
     int32_t c, i, j;
-    if (p->kernel_height == 3 && p->kernel_width == 3 && top >= 0 && left >= 0 && top + 2 * p->dilation_down < p->height_x
-        && left + 2 * p->dilation_right < p->width_x) {
-        const $x_t *const x0 = x + (top * p->row_x + left * p->column_x), *const x1 = x0 + down, *const x2 = x1 + down;
-        for (c = 0; c < count; c++) {
-            int32_t sum = bias[c];
-            sum += (int32_t)w[c] * x0[c * step];
-            sum += (int32_t)w[next + c] * x0[right + c * step];
-            sum += (int32_t)w[2 * next + c] * x0[2 * right + c * step];
-            sum += (int32_t)w[3 * next + c] * x1[c * step];
-            sum += (int32_t)w[4 * next + c] * x1[right + c * step];
-            sum += (int32_t)w[5 * next + c] * x1[2 * right + c * step];
-            sum += (int32_t)w[6 * next + c] * x2[c * step];
-            sum += (int32_t)w[7 * next + c] * x2[right + c * step];
-            sum += (int32_t)w[8 * next + c] * x2[2 * right + c * step];
-            y[c * p->channel_y] = ($y_t)net_depthwise_code(sum, shifts, c, p);
-        }
+    if (p->kernel_height == 3 && p->kernel_width == 3 && top >= 0 && left >= 0 && bottom < p->height_x && end < p->width_x) {
+        net_nine_taps_$x$w(
+            x + (top * p->row_x + left * p->column_x), step, p->column_x * p->dilation_right, p->row_x * p->dilation_down, w,
+            next, bias, count, sums);
     } else {
-        int32_t sums[NET_LANES];
         for (c = 0; c < count; c++) {
             sums[c] = bias[c];
         }
@@ -93,10 +116,8 @@ static NET_LEAF void net_depthwise_lanes_$x$w$y$o(
                 }
             }
         }
-        for (c = 0; c < count; c++) {
-            y[c * p->channel_y] = ($y_t)net_depthwise_code(sums[c], shifts, c, p);
-        }
     }
+    net_lane_codes_$y(p, count, sums, shifts, y);
 }
 
 /// depthwise_channels(x, w, y) needs depthwise_lanes(x, w, y)
@@ -123,12 +144,12 @@ static NET_INLINE void net_depthwise_channels_$x$w$y$o(
                     const int8_t *const s = p->has_shifts ? shifts + j * p->channels : shifts;
                     $y_t *const to = y + (image * p->image_y + down * p->row_y + right * p->column_y + j * p->filter_y);
                     for (c = 0; c + NET_LANES <= p->channels; c += NET_LANES) {
-                        net_depthwise_lanes_$x$w$y$o(
+                        net_depthwise_lanes_$x$w$y(
                             p, NET_LANES, top, left, from + c * p->channel_x, v + c, b + c, p->has_shifts ? s + c : s,
                             to + c * p->channel_y);
                     }
                     if (p->channels % NET_LANES != 0) {
-                        net_depthwise_lanes_$x$w$y$o(
+                        net_depthwise_lanes_$x$w$y(
                             p, p->channels % NET_LANES, top, left, from + c * p->channel_x, v + c, b + c,
                             p->has_shifts ? s + c : s, to + c * p->channel_y);
                     }

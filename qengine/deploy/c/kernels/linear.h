@@ -118,20 +118,43 @@ static NET_INLINE void net_linear_rows_$x$w$b$s$a$y$o(const struct net_linear_ro
     }
 }
 
-/// dot(x, w, s) needs nest, place
+/// dot_terms(x, w, s) needs dsp
+/* sum + the products of terms that lie xt and wt elements apart. */
+static NET_LEAF $s_t net_dot_terms_$x$w$s(
+    const $x_t *x, int32_t xt, const $w_t *w, int32_t wt, int32_t terms, $s_t sum) {
+    int32_t t = 0;
+#if defined(NET_DSP) || defined(NET_NO_VECTORS)
+    for (; t + 4 <= terms; t += 4) {
+        sum = ($s_t)(sum + ($s_t)(($s_t)x[0] * ($s_t)w[0]) + ($s_t)(($s_t)x[xt] * ($s_t)w[wt])
+            + ($s_t)(($s_t)x[2 * xt] * ($s_t)w[2 * wt]) + ($s_t)(($s_t)x[3 * xt] * ($s_t)w[3 * wt]));
+        x += 4 * xt;
+        w += 4 * wt;
+    }
+    for (; t < terms; t++) {
+        sum = ($s_t)(sum + ($s_t)(($s_t)*x * ($s_t)*w));
+        x += xt;
+        w += wt;
+    }
+#else
+    for (; t < terms; t++) {
+        sum = ($s_t)(sum + ($s_t)(($s_t)x[t * xt] * ($s_t)w[t * wt]));
+    }
+#endif
+    return sum;
+}
+
+/// dot(x, w, s) needs nest, place, dot_terms(x, w, s)
 /* The sum of all products of an output. */
 static NET_LEAF $s_t net_dot_$x$w$s(
     const struct net_nest *n, const struct net_place *at, const $x_t *x, const $w_t *w, $s_t sum) {
-    int32_t i, j, k, t;
+    int32_t i, j, k;
     for (i = at->span0.first; i < at->span0.last; i++) {
         for (j = at->span1.first; j < at->span1.last; j++) {
             for (k = at->span2.first; k < at->span2.last; k++) {
                 const $x_t *xs = x + (at->x + at->span0.x + i * at->span0.step + at->span1.x + j * at->span1.step
                     + at->span2.x + k * at->span2.step);
                 const $w_t *ws = w + (at->w + i * n->window0.w + j * n->window1.w + k * n->window2.w);
-                for (t = 0; t < n->terms; t++) {
-                    sum = ($s_t)(sum + ($s_t)(($s_t)xs[t * n->term_x] * ($s_t)ws[t * n->term_w]));
-                }
+                sum = net_dot_terms_$x$w$s(xs, n->term_x, ws, n->term_w, n->terms, sum);
             }
         }
     }

@@ -76,15 +76,25 @@ def _add(context: Context) -> Operation:
     if any(moved):
         pairs = zip(step.terms, elements.operands, moved, strict=True)
         aligned = [_alignment(context, t.fraction_bits - target, one.ends, m) for t, one, m in pairs]
-        numbers = {"align_a": aligned[0], "align_b": aligned[1], "sign_b": sign, "epilogue": _epilogue(context, 0)}
-        return _pair(context, "add_aligned", elements, numbers, None)
+        aligning: Parameters = {
+            "align_a": aligned[0],
+            "align_b": aligned[1],
+            "sign_b": sign,
+            "epilogue": _epilogue(context, 0),
+        }
+        return _pair(context, "add_aligned", elements, aligning, None)
     bits = [t.fraction_bits for t in step.terms]
     lefts = _lefts(bits)
     bound = sum_bound(elements.operands, [1 << left for left in lefts])
     shift = enough(max(bits) - target, bound)
     v = accumulator(bound, shift)
     if len(step.terms) == _PAIR:
-        numbers = {"left_a": lefts[0], "left_b": lefts[1], "sign_b": sign, "epilogue": _epilogue(context, shift)}
+        numbers: Parameters = {
+            "left_a": lefts[0],
+            "left_b": lefts[1],
+            "sign_b": sign,
+            "epilogue": _epilogue(context, shift),
+        }
         return _pair(context, "add", elements, numbers, v, f"|sum| <= {bound}")
     return _add_many(context, elements, lefts, shift, v, bound)
 
@@ -156,9 +166,7 @@ def _prelu(context: Context) -> Operation:
     finest = max(slope.fraction_bits, 0)
     lefts = {"left_a": finest, "left_b": finest - slope.fraction_bits}
     if max(lefts.values()) > _MOST_LEFT:
-        raise NotExportable(
-            f"its slope has {slope.fraction_bits} fraction bits, between -{_MOST_LEFT} and {_MOST_LEFT} are possible in C"
-        )
+        raise NotExportable(f"its slope has {slope.fraction_bits} fraction bits, C has up to {_MOST_LEFT}")
     factors = (1 << lefts["left_a"], magnitude(b.ends) << lefts["left_b"])
     bound = magnitude(a.ends) * max(factors)
     shift = enough(finest + x.fraction_bits - context.out.fraction_bits, bound)
@@ -176,14 +184,14 @@ def _divide(context: Context) -> Operation:
     shift = step.terms[0].fraction_bits - step.terms[1].fraction_bits - context.out.fraction_bits
     if abs(shift) > _MOST_LEFT:
         raise NotExportable(
-            f"the fraction bits of its operands and its result differ by {abs(shift)}, at most {_MOST_LEFT} is possible in C"
+            f"the fraction bits of its operands and its result differ by {abs(shift)}, C has up to {_MOST_LEFT}"
         )
     lefts = {"left_a": max(-shift, 0), "left_b": max(shift, 0)}
     dividend, divisor = magnitude(a.ends) << lefts["left_a"], magnitude(b.ends) << lefts["left_b"]
     v = accumulator(max(4 * dividend + 8, 2 * divisor, 1 << 17))
     activation = step.activation or NO_ACTIVATION
     quotient = epilogue(word.unshifted, 2, *_bounds(context, activation.low, activation.high))
-    numbers = {**lefts, "least": word.lowest, "most": word.most, "epilogue": quotient}
+    numbers: Parameters = {**lefts, "least": word.lowest, "most": word.most, "epilogue": quotient}
     return _pair(context, "divide", elements, numbers, v, f"|dividend| <= {dividend}")
 
 
@@ -197,7 +205,7 @@ def _integers(context: Context) -> Operation:
     divisor = step.terms[1].value
     if step.operation == "divide" and (divisor is None or not np.all(divisor)):
         raise NotExportable(
-            "it divides integers by a tensor that may hold 0, where the runtime stops and C cannot: divide by a constant"
+            "it divides integers by a tensor that may hold 0, and C cannot stop there: divide by a constant"
         )
     elements = elements_of(context, step.terms)
     activation = step.activation or NO_ACTIVATION

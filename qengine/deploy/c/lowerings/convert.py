@@ -18,7 +18,7 @@ _INT32 = 1 << 31
 
 
 def enough(shift: int, bound: int) -> int:
-    """Return a shift that rounds all integers up to a bound as a given one does, and is not much longer than they are."""
+    """Return a shift that rounds all integers up to a bound as another does, and is little longer than they."""
     return min(shift, max(bound, 1).bit_length() + 2)
 
 

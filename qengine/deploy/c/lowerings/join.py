@@ -24,7 +24,7 @@ from qengine.qformat import PartFormats
 
 @dataclass(frozen=True)
 class Brought:
-    """How an input becomes codes of the output.
+    """An input on its way to codes of the output.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class Brought:
         return cls(None, 0, known)
 
     def is_kept(self, ends: Ends) -> bool:
-        """Whether elements between two ends stay as they are."""
+        """Whether elements between two ends stay unchanged."""
         if self.word is None:
             return True
         return self.shift == 0 and self.word.lowest <= ends[0] and ends[1] <= self.word.most
@@ -151,7 +151,7 @@ def _put(x: Argument, y: CTensor, nest: Nest, brought: Brought, ends: Ends, offs
 
 
 def _same(elements: Elements, brought: list[Brought], y: CTensor) -> bool:
-    """Whether all joined operands are elements of the output as they are."""
+    """Whether all joined operands are elements of the output already."""
     pairs = zip(elements.operands[-len(brought) :], brought, strict=True)
     return all(b.is_kept(one.ends) and one.dtype == y.dtype for one, b in pairs)
 
@@ -164,7 +164,7 @@ def _chosen(context: Context) -> Operation:
     step, y = context.step, context.y
     brought = _brought(context)
     elements = elements_of(context, (*step.lead, *step.joined), (None, *_known(brought)))
-    c, a, b = elements.operands
+    _, a, b = elements.operands
     numbers = elements.nest.numbers("c", "a", "b", "y")
     arguments = (*elements.arguments, y)
     types = {"c": np.dtype(np.uint8), "y": y.dtype}

@@ -5,6 +5,7 @@ See `linear_loops` for the loops, `linear_sums` for types and registers, and `li
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,9 +20,9 @@ from qengine.deploy.c.linear_loops import MOST_LANES, WINDOWS, Nest, PlacedNest
 from qengine.deploy.c.linear_nests import Operands, broadcast_strides, nests_of, too_many_windows
 from qengine.deploy.c.linear_sums import Sums, table_of
 from qengine.deploy.c.lowering import Context, NotExportable, lowers
+from qengine.deploy.c.overlaps import nest_overlap
 from qengine.model.graph import NO_ACTIVATION
 from qengine.model.steps import Linear, Tensor
-from qengine.model.steps.forms import ChannelScale
 
 Array = NDArray[Any]
 
@@ -51,7 +52,7 @@ def lower_linear(context: Context) -> Operation:
     return context.operation(
         *lowering.bias.calls,
         *calls,
-        overlap=_overlap(context),
+        overlap=_overlap(context, calls),
         macs=sum(nest.macs for nest in nests),
         comments=sums.comments,
     )
@@ -72,18 +73,12 @@ def _nests(context: Context, bias: tuple[int, ...], shifts: tuple[int, ...]) -> 
     return [nest.simplified() for nest in nests_of(step, at)]
 
 
-def _overlap(context: Context) -> tuple[int | None, ...]:
-    """Return where the output may lie on the input: a scale of channels goes through both in the order of memory."""
-    step, y = context.step, context.y
+def _overlap(context: Context, calls: Sequence[Call]) -> tuple[int | None, ...]:
+    """Return how far the output may be written onto the input, which only the sums read."""
+    step = context.step
     x = context.operand(step.x)
-    in_place = (
-        isinstance(step.product, ChannelScale)
-        and x is not None
-        and x.order == y.order
-        and x.dtype.itemsize >= y.dtype.itemsize
-        and step.w.name != step.x.name
-    )
-    return tuple(0 if in_place and t is x else None for t in context.reads)
+    others = [t.name for t in step.operands[1:]]
+    return tuple(nest_overlap(calls) if t is x and t.name not in others else None for t in context.reads)
 
 
 def _input(context: Context) -> CTensor | Constant:

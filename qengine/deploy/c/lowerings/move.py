@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -169,7 +169,8 @@ def _taken(context: Context) -> Operation:
     step: Move = context.step
     (indices,) = step.others
     x, y, i = context.operand(step.x), context.y, context.tensors[indices.name]
-    axis, length = step.function.axis, step.function.length
+    form = cast(Gathered, step.function)
+    axis, length = form.axis, form.length
     source: Any = x
     strides = x.strides if x is not None else _onnx_strides(step.x.shape)
     if x is None:
@@ -182,7 +183,7 @@ def _taken(context: Context) -> Operation:
     nest = Nest.of(in_memory(y, y.shape), [in_memory(y, s) for s in (of_x, of_i, y.strides)])
     if len(nest.lengths) > AXES:
         raise NotExportable(
-            f"its output {list(y.shape)} needs {len(nest.lengths)} loops, C has {AXES}: flatten its indices or its input"
+            f"its output {list(y.shape)} needs {len(nest.lengths)} loops, C has {AXES}: flatten its indices"
         )
     numbers = {**nest.numbers("x", "i", "y"), "length": length, "step": strides[axis]}
     call = Call("take", {"x": y.dtype, "i": i.dtype}, (source, i, y), numbers)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -50,14 +50,12 @@ def _window(context: Context, form: Any) -> Parameters:
 def lower_max_pool(context: Context) -> Operation:
     """Return a MaxPool: all channels of a pixel at a time where they are neighbours, else channel by channel."""
     step: Move = context.step
-    x, y, form = context.tensors[step.x.name], context.y, step.function
+    x, y, form = context.tensors[step.x.name], context.y, cast(WindowMax, step.function)
     if not y.size:
         return context.operation()
     if not x.size:
         raise NotExportable("its input has no elements")
-    (constant,) = step.constants
-    least = step.x.encode(constant) if step.x.format is not None else int(constant)
-    least = max(least, x.ends[0])  # no element is less
+    least = max(_end(step), x.ends[0])  # no element is less
     if not -_MOST <= least < _MOST:
         if _has_full_padding(x, form):
             raise NotExportable(f"a window of {x.dtype} lies in the padding alone: reduce its pads")
@@ -66,11 +64,18 @@ def lower_max_pool(context: Context) -> Operation:
             raise NotExportable(
                 f"its input has elements of {x.dtype} and C compares those of 32 bits: cast it to int32"
             )
-    numbers = {"window": _window(context, form), "least": least}
+    numbers: Parameters = {"window": _window(context, form), "least": least}
     is_by_pixel = x.shape[1] > 1 and x.strides[1] == 1 and y.strides[1] == 1
     kernel = "max_pool_channels" if is_by_pixel else "max_pool_planes"
     distance = _distance(x, y, form, is_by_pixel)
     return context.operation(Call(kernel, {"x": x.dtype}, (x, y), numbers), overlap=(distance,))
+
+
+def _end(step: Move) -> int:
+    """Return the constant that is the result where there is no element."""
+    (constant,) = step.constants
+    assert constant is not None
+    return step.x.encode(constant) if step.x.format is not None else int(constant)
 
 
 def _has_full_padding(x: CTensor, form: WindowMax) -> bool:
@@ -101,7 +106,7 @@ def _is_max_index(context: Context) -> bool:
 def lower_max_index(context: Context) -> Operation:
     """Return the places of the elements that a MaxPool picks."""
     step: Move = context.step
-    x, y, fields = context.tensors[step.x.name], context.y, dict(step.function.keywords)
+    x, y, fields = context.tensors[step.x.name], context.y, dict(cast(partial[Any], step.function).keywords)
     by_columns = fields.pop("by_columns", False)
     if not y.size:
         return context.operation()
@@ -115,7 +120,8 @@ def lower_max_index(context: Context) -> Operation:
         near = axis - 1 if by_columns else axis + 1
         counts[axis] = counts[near] * lengths[near]
     own = [0] * (_SPATIAL - len(lengths)) + counts
-    numbers = {"window": _window(context, form), **{f"count_{a}": n for a, n in zip(_AXES, own, strict=True)}}
+    places = {f"count_{a}": n for a, n in zip(_AXES, own, strict=True)}
+    numbers: Parameters = {"window": _window(context, form), **places}
     return context.operation(Call("max_pool_index", {"x": x.dtype}, (x, y), numbers))
 
 
@@ -135,11 +141,10 @@ def _kept(x: CTensor, y: CTensor, axes: tuple[int, ...], keepdims: bool) -> Nest
 def lower_axis_extreme(context: Context) -> Operation:
     """Return a ReduceMax, a ReduceMin or a GlobalMaxPool."""
     step: Move = context.step
-    x, y, form = context.tensors[step.x.name], context.y, step.function
+    x, y, form = context.tensors[step.x.name], context.y, cast(AxisExtreme, step.function)
     if not y.size:
         return context.operation()
-    (constant,) = step.constants
-    end = step.x.encode(constant) if step.x.format is not None else int(constant)
+    end = _end(step)
     is_empty = not x.size
     if not is_empty:  # no element is beyond the end that it can have
         end = max(end, x.ends[0]) if form.largest else min(end, x.ends[1])
@@ -159,7 +164,7 @@ def lower_axis_extreme(context: Context) -> Operation:
 def lower_axis_index(context: Context) -> Operation:
     """Return an ArgMax or ArgMin."""
     step: Move = context.step
-    x, y, form = context.tensors[step.x.name], context.y, step.function
+    x, y, form = context.tensors[step.x.name], context.y, cast(AxisIndex, step.function)
     if not y.size:
         return context.operation()
     kept = _kept(x, y, (form.axis,), form.keepdims)

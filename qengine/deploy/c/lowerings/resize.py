@@ -34,7 +34,8 @@ class AxisTaps:
     Attributes
     ----------
     axis : number of the axis in ONNX's order.
-    size, out : its length before and after.
+    size : length before.
+    out : length after.
     first : first cell of each output of a period; it may lie outside.
     weights : weights of the cells from there on, (period, taps).
     advance : cells by which the first one moves in a period.
@@ -119,7 +120,7 @@ def lower_resize(context: Context) -> Operation:
 
 
 def _macs(y: CTensor, axes: Sequence[AxisTaps]) -> int:
-    return y.size * sum(one.weights.shape[1] for one in axes)
+    return y.size * sum(int(one.weights.shape[1]) for one in axes)
 
 
 class _Passes:
@@ -184,7 +185,7 @@ class _Passes:
         first, weights = one.constants(self.context)
         sums = self._scratch(accumulator(self.bound), outer * inner * one.out)
         types = {"x": self._type(), "w": weights.array.dtype, "v": sums.dtype}
-        numbers = {"outer": outer, "inner": inner, "axis": one.numbers}
+        numbers: Parameters = {"outer": outer, "inner": inner, "axis": one.numbers}
         self.found.append(Call("resize_sums", types, (self.source, first, weights, sums), numbers))
         self.source = sums
         self.lengths[at] = one.out
@@ -194,7 +195,7 @@ class _Passes:
         _, outer, inner = self._around(one)
         first, weights = one.constants(self.context)
         types = {"x": self._type(), "w": weights.array.dtype, "v": v, "y": self.y.dtype}
-        numbers = {"outer": outer, "inner": inner, "axis": one.numbers, "epilogue": self.numbers}
+        numbers: Parameters = {"outer": outer, "inner": inner, "axis": one.numbers, "epilogue": self.numbers}
         self.found.append(Call("resize_codes", types, (self.source, first, weights, self.y), numbers))
 
     def _rows(self, v: np.dtype[Any]) -> None:
@@ -203,7 +204,7 @@ class _Passes:
         at, outer, inside = self._around(outer_axis)
         last, _, inner = self._around(inner_axis)
         row = self._scratch(accumulator(self.bound * outer_axis.growth), inside)
-        codes = {
+        codes: Parameters = {
             "outer": prod(self.lengths[at + 1 : last]),
             "inner": inner,
             "axis": inner_axis.numbers,
@@ -220,7 +221,7 @@ class _Passes:
             "y": self.y.dtype,
         }
         arguments = (self.source, first, weights, inner_first, inner_weights, row, self.y)
-        numbers = {"outer": outer, "axis": outer_axis.numbers, "codes": codes}
+        numbers: Parameters = {"outer": outer, "axis": outer_axis.numbers, "codes": codes}
         self.found.append(Call("resize_rows", types, arguments, numbers))
 
 

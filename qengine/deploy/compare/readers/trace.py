@@ -34,7 +34,8 @@ def read_trace(content: bytes, source: str) -> list[tuple[DumpedTensor, ...]]:
         If a line has another form, or a run is cut.
     """
     samples: list[list[DumpedTensor]] = []
-    for number, line in enumerate(content.decode("utf-8", "replace").splitlines(), 1):
+    for number, text in enumerate(content.decode("utf-8", "replace").split("\n"), 1):
+        line = text.rstrip("\r")
         place = f"{source}, line {number}"
         if line.startswith(_FIRST):
             version = line.removeprefix(_FIRST).strip()

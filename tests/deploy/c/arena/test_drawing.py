@@ -44,6 +44,7 @@ def test_a_network_without_an_arena_has_no_map():
 def test_the_numbers_are_json():
     found = as_mapping(chained(3))
     assert json.loads(json.dumps(found)) == found
-    assert found["bytes"] == found["bound"] == 230
+    assert found["is_least"]
+    assert found["regions"] == [{"element_bytes": 2, "start": 0, "bytes": 230}]
     assert found["peak"] == {"operation": "t2", "tensors": {"t1": 110, "t2": 120}}
-    assert found["tensors"][0] == {"name": "t0", "offset": 0, "bytes": 100, "first": 0, "last": 1}
+    assert found["blocks"][0] == {"name": "t0", "offset": 0, "bytes": 100, "first": 0, "last": 1}

@@ -53,7 +53,7 @@ def case(
     opset: int = 18,
     **options: Any,
 ) -> Case:
-    """Return a session and the feeds of two runs; its rounding and overflow go by `number`, unless options name them."""
+    """Return a session and the feeds of two runs; `number` chooses rounding and overflow unless options do."""
     model = network(nodes, inputs=inputs, constants=constants, outputs=outputs, opset=opset)
     modes = {"rounding": ROUNDINGS[number % len(ROUNDINGS)], "overflow": OVERFLOWS[number // 3 % len(OVERFLOWS)]}
     if not {"formats", "qformat"} & options.keys():

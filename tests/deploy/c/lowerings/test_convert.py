@@ -1,4 +1,4 @@
-"""Conversions in C beside the reference: casts of indices and truth values, and integers that a model quantizes itself."""
+"""Conversions in C beside the reference: casts of indices, truth values and integers."""
 
 import numpy as np
 import pytest

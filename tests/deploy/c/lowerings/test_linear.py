@@ -313,10 +313,12 @@ def test_integers_keep_their_low_bits(dtype, tmp_path):
     assert not differences([(session, [feeds])], tmp_path, ("-O1", *SANITIZED))
 
 
-def test_a_scale_of_channels_may_lie_on_its_input():
+def test_an_output_may_lie_on_what_was_read(general):
+    """A scale of 38 channels of 12 elements, a channel at a time; 6 rows of 33 elements from rows of 9."""
     assert operation(*STEPS["scale of channels"]()).overlap == (0,)
-    assert operation(*STEPS["scale of channels"](), formats={"y": "Q3.9"}).overlap == (None,)
-    assert operation(*STEPS["rows"]()).overlap == (None,)
+    assert operation(*STEPS["scale of channels"](), formats={"y": "Q3.9"}).overlap == (37 * 12 - 37 * 12 * 2,)
+    assert operation(*STEPS["rows"]()).overlap == (5 * 9 - 5 * 33,)
+    assert operation(*STEPS["computed matrices"]()).overlap[1] is None
 
 
 @pytest.mark.parametrize(

@@ -115,23 +115,25 @@ def test_registers_with_other_fraction_bits(tmp_path):
 
 
 @needs_gcc
-@pytest.mark.parametrize("flags", [("-O1",), ("-O3", "-march=native"), ("-Os", "-DNET0_SMALL", "-DNET1_SMALL")])
-def test_orders_of_memory(tmp_path, flags):
+@pytest.mark.parametrize(
+    ("flags", "defines"), [(SANITIZED, ()), (("-O3", "-march=native"), ()), (("-Os",), ("SMALL",))]
+)
+def test_orders_of_memory(tmp_path, flags, defines):
     pool = node("AveragePool", "x", kernel_shape=[2, 2], to="p")
     shape, cases = (2, 70, 5, 6), []
     for last in (node("GlobalAveragePool", "p"), node("AveragePool", "p", kernel_shape=[3, 3], pads=[1, 1, 1, 1])):
         session = session_of([pool, last], shape, qformat="Q4.3")
         cases.append((session, [{"x": np.random.default_rng(1).uniform(-20, 20, shape).astype(np.float32)}]))
-    assert not differences(cases, tmp_path, flags)
+    assert not differences(cases, tmp_path, flags, defines=defines)
 
 
 @needs_gcc
-@pytest.mark.parametrize("shape", [(1, 1, 300, 300), (1, 2, 1, 90000)])
+@pytest.mark.parametrize("shape", [(1, 1, 180, 180), (1, 2, 1, 16385)])
 def test_large_counts(tmp_path, shape):
     pool = node("GlobalAveragePool", "x")
     cases = [case(pool, shape, x=x, y=y) for x, y in (("Q4.3", "Q4.3"), ("Q0.15", "Q0.15"), ("Q0.15", "Q-3.18"))]
     cases.append(case(pool, shape, x="Q0.15", y="Q-5.20", rules=Rules(mean=MeanRule("float32"))))
-    assert not differences(cases, tmp_path)
+    assert not differences([(session, feeds[1:3]) for session, feeds in cases], tmp_path)
 
 
 def computed(one, total):

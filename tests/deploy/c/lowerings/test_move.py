@@ -187,13 +187,12 @@ def test_kernel_of_each_map():
 
 def test_overlaps_are_exact():
     """An output may lie as far on its input as no element is overwritten before it is read."""
-    inputs = {"x": [1, 2, 8, 6]}
-    nodes = [("MaxPool", "x", "q", {"kernel_shape": [2, 2], "strides": [2, 2]}), ("Neg", "q", "y")]
-    constants = image_weights(4, 2)
-    session, (first, _) = case(nodes, inputs)
+    pool = {"kernel_shape": [2, 2], "strides": [2, 2]}
+    session, (first, _) = case([("MaxPool", "x", "y", pool)], {"x": [1, 2, 8, 6]}, qformat="Q3.4")
     assert _lowered(session, first).operations[0].overlap == (-1,)
-    session, (first, _) = case([IMAGES, ("MaxPool", "z", "y", nodes[0][3])], inputs, constants)
-    assert _lowered(session, first).operations[1].overlap == (None,)
+    nodes = [IMAGES, ("MaxPool", "z", "q", pool), ("Add", "q q", "y")]
+    session, (first, _) = case(nodes, {"x": [1, 2, 8, 6]}, image_weights(4, 2), qformat="Q3.4")
+    assert _lowered(session, first).operations[1].overlap == (-4,)
 
 
 @pytest.mark.parametrize(
