@@ -19,7 +19,7 @@ from math import prod
 import numpy as np
 
 from qengine.deploy.c.filter_sums import FilterSums, filter_sums
-from qengine.deploy.c.ir import Argument, Call, CTensor, Operation, Parameters, Scratch
+from qengine.deploy.c.ir import Argument, Array, Call, CTensor, Operation, Parameters, Scratch
 from qengine.deploy.c.lowering import Context, lowers
 from qengine.deploy.c.overlaps import conv_overlap, depthwise_overlap
 from qengine.model.steps import Linear
