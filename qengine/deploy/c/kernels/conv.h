@@ -3,7 +3,7 @@
 #if defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_SIMD32) && !defined(__ARM_BIG_ENDIAN) && !defined(__ARM_NEON)
 #include <arm_acle.h>
 #define NET_DSP
-#if !defined(__cplusplus) /* gcc's macro warns in C++ */
+#if defined(__GNUC__) && defined(__ARM_FEATURE_SAT)
 #define NET_SATURATES
 #endif
 #if defined(__GNUC__)
@@ -208,16 +208,16 @@ struct net_linear_out {
 static NET_LEAF int32_t net_is_saturated(const struct net_epilogue *e) {
     return e->fitting == 0 && ((e->low == -128 && e->high == 127) || (e->low == 0 && (e->high == 127 || e->high == 255)));
 }
+/* The macros of gcc 12 assign what has no sign to what has one. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wsign-conversion"
 static NET_LEAF int32_t net_saturated(int32_t v, const struct net_epilogue *e) {
     if (e->low < 0) {
-        return v < -128 ? -128 : v > 127 ? 127 : v;
+        return (int32_t)__ssat(v, 8);
     }
-    v = v < 0 ? 0 : v;
-    if (e->high == 127) {
-        return v > 127 ? 127 : v;
-    }
-    return v > 255 ? 255 : v;
+    return e->high == 127 ? (int32_t)__usat(v, 7) : (int32_t)__usat(v, 8);
 }
+#pragma GCC diagnostic pop
 #endif
 
 /// linear_code needs saturated, linear_out, requantize(i32), requantize_by(i32), round_right(i32), fit(i32)
