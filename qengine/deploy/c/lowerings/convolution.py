@@ -15,21 +15,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qengine.deploy.c.filter_sums import FilterSums, filter_sums
-from qengine.deploy.c.ir import Argument, Call, CTensor, Operation, Parameters, Scratch
+from qengine.deploy.c.ir import Argument, Array, Call, CTensor, Operation, Parameters, Scratch
 from qengine.deploy.c.lowering import Context, lowers
 from qengine.deploy.c.overlaps import conv_overlap, depthwise_overlap
 from qengine.model.steps import Linear
 from qengine.model.steps.forms import Convolution
 
-Array = NDArray[Any]
-
 _SECOND_CACHE = 1 << 18  # bytes of weights above which reading them costs more than memory for columns
+_FEW = 16  # taps up to which vectors hold filters, and filters and pixels from which
 _MOST_PADDED = 1.34  # taps with zeros after them, for each tap
 _PART = 8  # columns take at most this part of the tensors, or there are two
 
@@ -126,6 +123,7 @@ def gathered(
     weights, taps, padding = padded(weights.reshape(len(weights), -1))
     pixels = to.height * to.width
     band = band_of(sums, taps, x_tensor.bytes + y.bytes, pixels)
+    turned = turned_weights(taps, filters, x_tensor.bytes + y.bytes, pixels)
     numbers = {
         "images": y.shape[0],
         "image_x": x.image,
@@ -138,6 +136,7 @@ def gathered(
         "row_y": to.row,
         "band": band,
         "by_rows": to.height > 1 and to.row != to.width * to.column,
+        "is_turned": turned > 0,
         "gather": gather_numbers(
             sums,
             planes=1 if by_cell else inputs,
@@ -166,7 +165,7 @@ def gathered(
         comment = f"{context.step.w.name}: {order}"
         own = context.constant(f"weights{offset}", weights.astype(sums.weights.dtype), comment)
         constants = (own, *first.arguments[2:4])
-    columns = Scratch(np.dtype(np.int16), band * taps)
+    columns = Scratch(np.dtype(np.int16), band * taps + turned)
     types = {"x": x_tensor.dtype, "w": sums.weights.dtype, "y": y.dtype}
     return Call("conv", types, (x_tensor, *constants, columns, y), numbers, (0, 0, 0, 0, 0, offset))
 
@@ -206,6 +205,13 @@ def band_of(sums: FilterSums, taps: int, tensors: int, pixels: int) -> int:
     if column * wanted * _PART > max(tensors, weights):
         wanted = 2
     return min(wanted, pixels)
+
+
+def turned_weights(taps: int, filters: int, tensors: int, pixels: int) -> int:
+    """Return the number of weights that are turned for vectors of filters of few taps; 0 for none."""
+    size = taps * filters
+    is_worth_it = taps <= _FEW and taps % 4 == 0 and filters >= _FEW and pixels >= _FEW
+    return size if is_worth_it and 2 * size * _PART <= tensors else 0
 
 
 def _window(form: Convolution, kernel: tuple[int, ...]) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -106,7 +107,7 @@ def _parts(context: Context) -> list[Brought]:
 
 def _concatenated(context: Context, axis: int) -> Operation:
     step, y = context.step, context.y
-    calls: list[Call] = []
+    puts: list[tuple[list[Call], int | None]] = []
     start = 0
     for i, (t, brought) in enumerate(zip(step.joined, _parts(context), strict=True)):
         length = t.shape[axis] if t.shape else 1
@@ -121,13 +122,46 @@ def _concatenated(context: Context, axis: int) -> Operation:
         else:
             source, strides, ends = _constant_part(context, t, i, brought)
         nest = Nest.of(in_memory(y, t.shape), [in_memory(y, s) for s in (strides, y.strides)])
-        calls += _put(source, y, nest, brought, ends, offset)
-    overlaps: list[int | None] = [None] * len(context.reads)
+        puts.append((_put(source, y, nest, brought, ends, offset), _distance(source, y, nest, offset)))
+    calls, distances = _largest_first(puts)
+    overlaps: list[int | None] = [distances.get(x) for x in context.reads]
     if len(step.joined) == 1 and len(context.reads) == 1:
         (x,) = context.reads
         is_in_place = x.order == y.order and (y.dtype.itemsize == 1 or x.dtype.itemsize == y.dtype.itemsize)
         overlaps = [0 if is_in_place and calls[0].kernel == "convert" else None]
     return context.operation(*calls, overlap=tuple(overlaps), parts=whole_copies(calls))
+
+
+def _distance(x: Argument, y: CTensor, nest: Nest, offset: int) -> int | None:
+    """Return the distance of `Operation.overlap` for the input that is written first, in rows that are copied whole."""
+    if not isinstance(x, CTensor):
+        return None
+    lengths, (from_x, to_y) = nest.lengths, nest.steps
+    row = lengths[-1] if lengths and from_x[-1] == to_y[-1] == 1 else 1
+    outer = lengths[:-1] if row > 1 else lengths
+    at = np.indices(outer).reshape(len(outer), prod(outer))
+    reads = np.asarray(from_x[: len(outer)], np.int64) @ at * x.dtype.itemsize
+    ends = (np.asarray(to_y[: len(outer)], np.int64) @ at + offset + row) * y.dtype.itemsize
+    later = np.minimum.accumulate(reads[::-1])[::-1]
+    return int((later - ends).min())
+
+
+def _largest_first(puts: list[tuple[list[Call], int | None]]) -> tuple[list[Call], dict[CTensor, int | None]]:
+    """Return the calls, those for the largest input first, and the distance at which the output may lie after it.
+
+    The input that is read first may lie where the output will be; the others must not.
+    """
+    sources = [call.arguments[0] for calls, _ in puts for call in calls]
+    found: list[tuple[CTensor, Call, int]] = []
+    for calls, distance in puts:
+        x = calls[0].arguments[0]
+        if distance is not None and len(calls) == 1 and isinstance(x, CTensor) and sources.count(x) == 1:
+            found.append((x, calls[0], distance))
+    every = [call for calls, _ in puts for call in calls]
+    if not found:
+        return every, {}
+    x, first, distance = max(found, key=lambda one: one[0].bytes)
+    return [first, *(call for call in every if call is not first)], {x: distance}
 
 
 def _constant_part(context: Context, t: Tensor, index: int, brought: Brought) -> tuple[Argument, tuple[int, ...], Ends]:

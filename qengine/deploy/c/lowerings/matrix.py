@@ -13,7 +13,7 @@ import numpy as np
 from qengine.deploy.c.filter_sums import FilterSums, filter_sums
 from qengine.deploy.c.ir import Call, CTensor, Operation, Parameters, Scratch
 from qengine.deploy.c.lowering import Context, lowers
-from qengine.deploy.c.lowerings.convolution import band_of, gather_numbers, padded
+from qengine.deploy.c.lowerings.convolution import band_of, gather_numbers, padded, turned_weights
 from qengine.deploy.c.overlaps import conv_overlap
 from qengine.model.steps import Linear
 from qengine.model.steps.forms import MatrixProduct
@@ -79,6 +79,7 @@ def _call(context: Context, sums: FilterSums) -> Call:
     next_filter = y.strides[-1] if step.w.ndim > 1 else 1
     pixels = rows[0] * columns[0]
     band = band_of(sums, taps, x.bytes + y.bytes, pixels)
+    turned = turned_weights(taps, filters, x.bytes + y.bytes, pixels)
     numbers: Parameters = {
         "images": images[0],
         "image_x": images[1],
@@ -91,6 +92,7 @@ def _call(context: Context, sums: FilterSums) -> Call:
         "row_y": rows[2],
         "band": band,
         "by_rows": rows[0] > 1,
+        "is_turned": turned > 0,
         "gather": gather_numbers(
             sums,
             planes=1,
@@ -122,4 +124,4 @@ def _call(context: Context, sums: FilterSums) -> Call:
     }
     constants = sums.constants(context, weights, "filters, inputs")
     types = {"x": x.dtype, "w": sums.weights.dtype, "y": y.dtype}
-    return Call("conv", types, (x, *constants, Scratch(np.dtype(np.int16), band * taps), y), numbers)
+    return Call("conv", types, (x, *constants, Scratch(np.dtype(np.int16), band * taps + turned), y), numbers)

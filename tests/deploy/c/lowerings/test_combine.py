@@ -36,7 +36,7 @@ def test_pairs(tmp_path, operator):
                 inputs = {"a": a} if constant else {"a": a, "b": b}
                 one = case([(operator, "a b", "y")], inputs, constants, number=seed, formats=formats, qformat="Q3.4")
                 cases.append(one)
-    assert differences(cases, tmp_path, SANITIZED) == []
+    assert differences(cases, tmp_path, SANITIZED if operator == "Div" else ()) == []
 
 
 def test_roundings_of_ties(tmp_path):
@@ -54,7 +54,7 @@ def test_roundings_of_ties(tmp_path):
                 qformat="Q2.3",
             )
         )
-    assert differences(cases, tmp_path, SANITIZED) == []
+    assert differences(cases, tmp_path) == []
 
 
 @pytest.mark.parametrize("aligns", [False, True])

@@ -26,6 +26,22 @@ def test_integers_as_codes(tmp_path):
     assert differences(cases, tmp_path, SANITIZED) == []
 
 
+def test_stored_integers(tmp_path):
+    """Integers with a zero point come in and go out, signed and unsigned."""
+    cases = []
+    for number, (stored, zero) in enumerate(((np.uint8, 128), (np.int8, 0), (np.uint8, 0), (np.uint8, 128))):
+        constants = {"s": np.float32(2.0**-number), "t": np.float32(0.25), "z": np.array(zero, stored)}
+        nodes = [
+            ("DequantizeLinear", "x s z", "a"),
+            ("Mul", "a a", "b"),
+            ("Sub", "b a", "c"),
+            ("QuantizeLinear", "c t z", "y"),
+        ]
+        for qformat in ("Q3.4", "Q3.12"):
+            cases.append(case(nodes, {"x": (stored, [3, 5])}, constants, number=number, qformat=qformat))
+    assert differences(cases, tmp_path, SANITIZED) == []
+
+
 @pytest.mark.parametrize("rounding", sorted(ROUNDINGS))
 def test_long_shifts_round_alike(rounding):
     """A shift beyond the length of the numbers rounds them as a shorter one does."""
