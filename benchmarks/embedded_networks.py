@@ -57,7 +57,7 @@ def unet(size: int = 64, width: int = 8) -> onnx.ModelProto:
 
 
 def yolo(size: int = 96, width: int = 8) -> onnx.ModelProto:
-    """Return a detector with two scales: SiLU, split blocks that are joined again, a pyramid of pools, and an upsampling."""
+    """Return a detector with two scales: SiLU, blocks that split and join, a pyramid of pools, and an upsampling."""
     b = Builder(3)
 
     def silu(x: str, inputs: int, outputs: int, kernel: int, stride: int = 1) -> str:

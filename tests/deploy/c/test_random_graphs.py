@@ -18,12 +18,12 @@ import qengine
 from qengine.deploy.c.network import network_of
 from qengine.errors import QEngineError, UnsupportedError
 
-GRAPHS = 4 * len(ALL)
+GRAPHS = 2 * len(ALL)
 MANY = 2000
 CHUNK = 38  # graphs of a program
 MOST_REFUSED = 0.1  # share of the graphs
 REASONS = {
-    "real numbers": "it computes real numbers: C computes codes only",
+    "real numbers": "it computes real numbers",
 }
 """Why C does not compute an operator: the only reasons that may occur."""
 

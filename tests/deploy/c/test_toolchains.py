@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,9 @@ from networks import network
 import qengine
 from qengine import zoo
 
+ALWAYS = ("gcc -O0", "gcc -O3", "gcc NET_SMALL", "g++", "clang", "s390x (big-endian)", "Cortex-M4", "AVR atmega1284p")
+LARGE = ("gcc -O2", "Cortex-M4")
+ROOMY = [name for name, one in TOOLCHAINS.items() if not one.ram or one.ram > 1 << 16]
 MOST_INSTRUCTIONS = {"Cortex-M4": 1.9, "Cortex-M3": 2.8}
 """Bound on the instructions of a product in a convolution of 32 to 32 channels, 3x3, all of a run counted."""
 
@@ -67,12 +72,17 @@ def digits(tmp_path_factory):
     return Comparison([(session, [feeds])], tmp_path_factory.mktemp("digits"))
 
 
-@pytest.mark.parametrize("name", TOOLCHAINS)
+def marked(names: Iterable[str], always: Container[str]) -> list[Any]:
+    """Names of toolchains, those that are not always tested as exhaustive."""
+    return [name if name in always else pytest.param(name, marks=pytest.mark.exhaustive) for name in names]
+
+
+@pytest.mark.parametrize("name", marked(TOOLCHAINS, ALWAYS))
 def test_codes_are_equal(name, small):
     assert small.differences(toolchain(name)) == []
 
 
-@pytest.mark.parametrize("name", [name for name, one in TOOLCHAINS.items() if not one.ram or one.ram > 1 << 16])
+@pytest.mark.parametrize("name", marked(ROOMY, LARGE))
 def test_digits_are_equal(name, digits):
     assert digits.differences(toolchain(name)) == []
 
