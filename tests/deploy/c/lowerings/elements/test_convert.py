@@ -37,8 +37,10 @@ def test_stored_integers(tmp_path):
             ("Sub", "b a", "c"),
             ("QuantizeLinear", "c t z", "y"),
         ]
-        for qformat in ("Q3.4", "Q3.12"):
-            cases.append(case(nodes, {"x": (stored, [3, 5])}, constants, number=number, qformat=qformat))
+        cases += [
+            case(nodes, {"x": (stored, [3, 5])}, constants, number=number, qformat=qformat)
+            for qformat in ("Q3.4", "Q3.12")
+        ]
     assert differences(cases, tmp_path, SANITIZED) == []
 
 
