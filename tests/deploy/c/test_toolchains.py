@@ -82,9 +82,7 @@ def test_codes_are_equal(name, small):
     assert small.differences(toolchain(name)) == []
 
 
-@pytest.mark.parametrize(
-    "name", marked(ROOMY, LARGE)
-)
+@pytest.mark.parametrize("name", marked(ROOMY, LARGE))
 def test_digits_are_equal(name, digits):
     assert digits.differences(toolchain(name)) == []
 
