@@ -196,8 +196,8 @@ def main_text(folder: Path, form: Form, one: Operation, codes: tuple[np.ndarray,
     """Return the C of the program that measures."""
     weights, bias, shift = codes
     source = (folder / "net.c").read_text()
-    (given,) = re.findall(r"^    net_step_y\((.*)\);", source, re.MULTILINE)
-    constants = [word for word in given.split(", ") if word.startswith("net_")]
+    (given,) = re.findall(r"^    net_step_y\((.*?)\);", source, re.MULTILINE | re.DOTALL)
+    constants = [word for word in re.split(r",\s+", given) if word.startswith("net_")]
     scratch = ["(void *)scratch"] if one.scratch else []
     call = f"net_step_y({', '.join(['x', 'y', *scratch, *constants])})"
     out = -(-form.side // form.stride)

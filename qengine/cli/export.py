@@ -14,14 +14,11 @@ from qengine.cli.answer import Answer
 from qengine.cli.command_line import written_line
 from qengine.cli.operators import run_files
 from qengine.cli.options.panels import INPUTS
-from qengine.cli.output.c import as_json as c_as_json
-from qengine.cli.output.c import as_tables as c_as_tables
+from qengine.cli.output import c as output_of_c
 from qengine.cli.output.console import status
 from qengine.cli.output.vectors import as_json, as_tables
 from qengine.cli.session import open_session
 from qengine.data import zoo
-from qengine.deploy.c import COptions, export_c
-from qengine.deploy.c.options import MOST_CHECKS
 from qengine.deploy.c_folder import is_c_folder
 from qengine.deploy.vectors import VectorOptions, export_vectors
 from qengine.deploy.vectors.pack import is_pack
@@ -158,7 +155,6 @@ class COptionsTyped:
         int,
         typer.Option(
             min=0,
-            max=MOST_CHECKS,
             metavar="N",
             help="Compare the outputs of N more samples in the self-test.",
             rich_help_panel=C,
@@ -190,10 +186,6 @@ class COptionsTyped:
             rich_help_panel=C,
         ),
     ] = False
-
-    def c_options(self) -> COptions:
-        """Return the options of the export."""
-        return COptions(**vars(self))
 
 
 def vectors(
@@ -266,7 +258,9 @@ def c(
 
     Exit status: 1 where --verify finds a tensor that differs, 2 for an error.
     """
-    wanted = written.c_options()
+    from qengine.deploy.c import COptions, export_c  # not for other exports, which they would slow down
+
+    wanted = COptions(**vars(written))
     entry = zoo.find(model)
     check_folder(out, is_c_folder)
     settings = fixed.session_options(kernels)
@@ -277,7 +271,7 @@ def c(
         feeds = _samples(model if entry else None, session, data, lengths, kernels.max_elements)
         line = written_line("c", model, written, fixed, data, shapes)
         project = export_c(session, out, wanted, shapes=lengths, feeds=feeds, command=line)
-    text = (c_as_json if command.json else c_as_tables)(model, project, session.notes)
+    text = (output_of_c.as_json if command.json else output_of_c.as_tables)(model, project, session.notes)
     verified = project.verification
     return Answer(text, 1 if verified is not None and verified["differences"] else 0)
 

@@ -15,16 +15,20 @@ notes                lines of text
 ===================  ===============================================================================================
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
 
 from qengine.cli.jsontext import as_object
 from qengine.cli.output.console import Name, add_names, open_table, rendered, shortened
-from qengine.deploy.c import CProject
 from qengine.errors import printable
+
+if TYPE_CHECKING:
+    from qengine.deploy.c import CProject
 
 _MOST_KIND = 12  # characters of an operator: with this, names of 24 fit in 80 columns
 
@@ -112,8 +116,8 @@ def _summary(project: CProject, notes: tuple[str, ...]) -> Iterator[Text]:
     if any(one["in_place"] for one in project.operators):
         yield Text("* on bytes of its input", style="dim")
     yield Text(
-        f"arena {memory['arena']:,} B; nothing can be below {memory['bound']:,} B; inputs {memory['inputs']:,} B and "
-        f"outputs {memory['outputs']:,} B of the caller"
+        f"arena {memory['arena']:,} B; {_bound(memory)}; inputs {memory['inputs']:,} B and outputs "
+        f"{memory['outputs']:,} B of the caller"
     )
     yield Text(f"flash {project.flash:,} B of weights and tables{_code(compiled)}")
     yield Text(
@@ -127,6 +131,12 @@ def _summary(project: CProject, notes: tuple[str, ...]) -> Iterator[Text]:
         if verified is None or note != verified["sentence"]:
             yield Text(printable(f"note: {note}"), style="yellow")
     yield Text(printable(f"wrote {project.folder}: {', '.join(project.files)}"))
+
+
+def _bound(memory: dict[str, Any]) -> str:
+    if memory["is_least"] and memory["arena"] > memory["bound"]:
+        return "no arrangement is smaller"
+    return f"nothing can be below {memory['bound']:,} B"
 
 
 def _code(compiled: dict[str, Any] | None) -> str:

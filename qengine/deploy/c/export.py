@@ -16,6 +16,7 @@ from qengine.deploy.c.emit.build_files import cmake_lists, makefile, sources_of
 from qengine.deploy.c.emit.check import check_source
 from qengine.deploy.c.emit.readme import readme
 from qengine.deploy.c.emit.stamp import Stamp
+from qengine.deploy.c.final_softmax import without_softmax
 from qengine.deploy.c.golden import Arrays, Golden, Sample, checksums, known_answer, random_samples
 from qengine.deploy.c.manifest import c_manifest, completed
 from qengine.deploy.c.network import network_of, plan_of
@@ -23,7 +24,6 @@ from qengine.deploy.c.options import CKeywords, COptions
 from qengine.deploy.c.project import CProject
 from qengine.deploy.c.shapes import feeds_of_shapes
 from qengine.deploy.c.sizes import Measured, flash_of, measure
-from qengine.deploy.c.softmax import without_softmax
 from qengine.deploy.c.verifier import Verifier
 from qengine.deploy.c.verify import Verification, find_compiler
 from qengine.deploy.c_folder import is_c_folder

@@ -16,7 +16,7 @@ from qengine.deploy.c.ir import Call, CNetwork, Constant, CTensor, Operation, Pa
 from qengine.deploy.c.kernel_text import taken_names
 from qengine.deploy.c.layouts import Order, order_of
 from qengine.deploy.c.lowering import Context, NotExportable, lower
-from qengine.deploy.c.ranges import ends_of, word_ends
+from qengine.deploy.c.ranges.ends import ends_of, word_ends
 from qengine.deploy.c.sharing import with_shared_constants
 from qengine.deploy.vectors.names import identifiers
 from qengine.errors import OptionError, UnsupportedError

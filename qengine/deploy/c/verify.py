@@ -1,8 +1,7 @@
 """Verification: a network in C, compiled, run on this machine, and compared with the session tensor by tensor.
 
-A small program around the network reads the codes of inputs, runs, and writes each tensor as its hook gets it. The
-arena lies between bytes that must not change and holds garbage before each run, so that a tensor out of its place, or a
-value that was never written, shows.
+`host_program` makes and runs the program. Every tensor of every sample counts, not only the outputs: an error inside
+that the end hides would show with other inputs.
 """
 
 from __future__ import annotations
@@ -14,23 +13,17 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qengine.deploy.c.golden import Golden, Sample
-from qengine.deploy.c.ir import CNetwork, CTensor, CType
-from qengine.errors import OptionError
+from qengine.deploy.c.host_program import HostProgram
+from qengine.deploy.c.ir import CNetwork
 
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
-
-ByteOrder = Literal["<", ">", "="]
-
-WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wsign-conversion", "-Wshadow", "-pedantic")
-_GUARD = 64  # bytes before and after the arena
-_SECONDS = 600
 
 
 @dataclass(frozen=True)
@@ -139,123 +132,6 @@ def find_compiler(names: Sequence[str] = ("gcc", "clang", "cc")) -> Compiler | N
     return None
 
 
-@dataclass(frozen=True)
-class Part:
-    """A network in a program.
-
-    Attributes
-    ----------
-    name : prefix of its names.
-    network : the network.
-    files : text of each file by name.
-    samples : codes of the inputs of each run.
-    """
-
-    name: str
-    network: CNetwork
-    files: Mapping[str, str]
-    samples: Sequence[Arrays]
-
-
-def compile_program(
-    parts: Sequence[Part], folder: Path, command: Sequence[str], flags: Sequence[str], defines: Sequence[str] = ()
-) -> Path:
-    """Compile networks and the program around them, and return it.
-
-    Parameters
-    ----------
-    parts
-        Networks, which have different names.
-    folder
-        Folder for all files.
-    command
-        Compiler.
-    flags, defines
-        Flags; names of macros without the prefix of a network, such as SMALL.
-
-    Raises
-    ------
-    OptionError
-        If the compiler refuses the files.
-    """
-    sources = ["main_of_all.c"]
-    options: list[str] = []
-    for part in parts:
-        for name, text in part.files.items():
-            if name.endswith((".c", ".h")) and name != f"{part.name}_check.c":
-                (folder / name).write_text(text, encoding="utf-8", newline="\n")
-                sources += [name] if name.endswith(".c") else []
-        options += [f"-D{part.name.upper()}_{one}" for one in ("TRACE", *defines)]
-    (folder / "main_of_all.c").write_text(_main(parts), encoding="utf-8", newline="\n")
-    program = folder / "program_of_all"
-    words = [*command, *flags, *options, *sources, "-o", program.name]
-    result = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False, timeout=_SECONDS)
-    if result.returncode != 0:
-        lines = [line for line in result.stderr.splitlines() if "error" in line] or result.stderr.splitlines()
-        raise OptionError(f"{Path(command[0]).name} refuses the files: {lines[0] if lines else 'without a reason'}")
-    return program
-
-
-def run_program(
-    parts: Sequence[Part], program: Path, emulator: Sequence[str] = (), byte_order: ByteOrder = "="
-) -> list[list[dict[str, Array]]]:
-    """Run a program on the samples of its networks, and return for each network and sample all tensors by C name.
-
-    Parameters
-    ----------
-    parts
-        The networks.
-    program
-        Result of `compile_program`.
-    emulator
-        Words before the program.
-    byte_order
-        Order of the machine that runs it: "<", ">", or "=" for that of this one.
-
-    Raises
-    ------
-    OptionError
-        If the program fails.
-    """
-    fed = b"".join(
-        _bytes_of(t, sample[t.name], byte_order) for p in parts for sample in p.samples for t in p.network.inputs
-    )
-    words = [*emulator, str(program)]
-    result = subprocess.run(words, input=fed, capture_output=True, check=False, timeout=_SECONDS)
-    if result.returncode != 0:
-        reason = result.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise OptionError(
-            f"the program of the network ends with status {result.returncode}: {reason[0] if reason else 'no message'}"
-        )
-    data, place = memoryview(result.stdout), 0
-    found: list[list[dict[str, Array]]] = []
-    for part in parts:
-        runs = []
-        for _ in part.samples:
-            run = {}
-            for number, tensor in enumerate(part.network.tensors):
-                ident, size = np.frombuffer(data[place : place + 8], np.dtype(np.int32).newbyteorder(byte_order))
-                if (ident, size) != (number, tensor.bytes):
-                    raise OptionError(f"the program writes tensor {ident} of {size} bytes where '{tensor.name}' comes")
-                flat = np.frombuffer(data[place + 8 : place + 8 + tensor.bytes], _word(tensor, byte_order))
-                run[tensor.c_name] = tensor.unplaced(flat.astype(flat.dtype.newbyteorder("=")))
-                place += 8 + tensor.bytes
-            runs.append(run)
-        found.append(runs)
-    if place != len(data):
-        raise OptionError(f"the program writes {len(data) - place} bytes after the last tensor")
-    return found
-
-
-def _word(tensor: CTensor, byte_order: ByteOrder) -> np.dtype[Any]:
-    own = np.dtype(np.uint8) if tensor.dtype.kind == "b" else tensor.dtype
-    return own.newbyteorder(byte_order)
-
-
-def _bytes_of(tensor: CTensor, array: Array, byte_order: ByteOrder) -> bytes:
-    return tensor.placed(np.asarray(array)).astype(_word(tensor, byte_order)).tobytes()
-
-
 def differences_of(network: CNetwork, found: Arrays, expected: Arrays, sample: str) -> list[Difference]:
     """Return the tensors that differ, in the order in which they are computed.
 
@@ -315,83 +191,19 @@ def verify(
         Codes of inputs.
     compiler, flags
         Compiler, and flags that are added to those for warnings.
+
+    Raises
+    ------
+    OptionError
+        If the compiler refuses the files, the program fails, or one of both takes too long.
     """
-    part = Part(name, network, files, [one.codes for one in samples])
+    differing: list[Difference] = []
     with tempfile.TemporaryDirectory(prefix="qengine-") as folder:
-        program = compile_program([part], Path(folder), [compiler.path], [*WARNINGS, *flags])
-        (runs,) = run_program([part], program)
-    for sample, found in zip(samples, runs, strict=True):
-        differing = differences_of(network, found, golden.run(sample.codes), sample.source)
-        if differing:
-            break
-    else:
-        differing = []
+        program = HostProgram(network, name, Path(folder))
+        program.compile(files, compiler.path, flags, len(samples))
+        runs = program.run([one.codes for one in samples])
+        for sample, found in zip(samples, runs, strict=True):
+            differing = differences_of(network, found, golden.run(sample.codes), sample.source)
+            if differing:
+                break
     return Verification(compiler.name, tuple(flags), len(network.tensors), len(samples), tuple(differing))
-
-
-_MAIN = """#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-"""
-
-_FRAME = """
-static void trace(int32_t id, const void *data, uint32_t bytes) {
-    (void)fwrite(&id, 4, 1, stdout);
-    (void)fwrite(&bytes, 4, 1, stdout);
-    (void)fwrite(data, 1, bytes, stdout);
-}
-
-static int feed(void *data, size_t bytes) { return fread(data, 1, bytes, stdin) == bytes; }
-
-static int fail(const char *text) {
-    (void)fprintf(stderr, "%s\\n", text);
-    return 1;
-}
-
-static uint8_t *filled(size_t bytes, int round) {
-    uint8_t *memory = (uint8_t *)malloc(bytes + 2 * GUARD);
-    if (memory != NULL) {
-        memset(memory, 0x5A, bytes + 2 * GUARD);
-        memset(memory + GUARD, 0x3D + 89 * round % 251, bytes);
-    }
-    return memory;
-}
-
-static int is_whole(const uint8_t *memory, size_t bytes) {
-    size_t i;
-    for (i = 0; i < GUARD; i++) {
-        if (memory[i] != 0x5A || memory[GUARD + bytes + i] != 0x5A) {
-            return 0;
-        }
-    }
-    return 1;
-}
-"""
-
-
-def _main(parts: Sequence[Part]) -> str:
-    """Return the program around networks: even runs use an arena of the caller, odd ones the static one."""
-    lines = [_MAIN, f"#define GUARD {_GUARD}", *(f'#include "{part.name}.h"' for part in parts), _FRAME]
-    calls: list[str] = []
-    for part in parts:
-        name, upper = part.name, part.name.upper()
-        lines.append(f"void {name}_trace(int32_t id, const void *data, uint32_t bytes) {{ trace(id, data, bytes); }}")
-        given, reads = [], []
-        for role, tensors in (("in", part.network.inputs), ("out", part.network.outputs)):
-            for i, t in enumerate(tensors):
-                lines.append(f"static {CType.of(t.dtype).name} {name}_{role}{i}_[{max(t.size, 1)}];")
-                given.append(f"{name}_{role}{i}_")
-                reads += [f"!feed({given[-1]}, {t.bytes})"] if role == "in" else []
-        calls += [
-            f"    for (round = 0; round < {len(part.samples)}; round++) {{",
-            f"        memory = filled({upper}_ARENA_BYTES, round);",
-            f'        if (memory == NULL || {" || ".join(reads) or "0"}) return fail("cannot begin");',
-            f"        if (round % 2 == 0) {name}_run_in(memory + GUARD, {', '.join(given)});",
-            f"        else {name}_run({', '.join(given)});",
-            f'        if (!is_whole(memory, {upper}_ARENA_BYTES)) return fail("{name} writes beyond its arena");',
-            "        free(memory);",
-            "    }",
-        ]
-    lines += ["int main(void) {", "    int round;", "    uint8_t *memory;", *calls]
-    return "\n".join([*lines, "    return fflush(stdout) != 0;", "}", ""])

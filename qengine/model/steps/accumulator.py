@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -207,10 +208,17 @@ class Accumulation:
         if self.bias is None:
             return low - self.largest_bias, high + self.largest_bias
         bias = np.asarray(self.bias).astype(object)
-        if bias.size not in (1, low.size):
+        if bias.size != 1 and not (bias.size == low.size and self._bias_is_of_channels):
             low, high = (np.array([v], object) for v in (low.min(), high.max()))
         least, most = (_of_filters(bias, low.size, pick) for pick in (np.min, np.max))
         return low + np.minimum(least, 0), high + np.maximum(most, 0)
+
+    @property
+    def _bias_is_of_channels(self) -> bool:
+        """Whether all elements of the bias are along the axis of the channels, which has one for each filter."""
+        step = self.step
+        wide = (1,) * (len(step.shape) - len(step.bias_shape)) + step.bias_shape
+        return wide[step.channel_axis] == prod(step.bias_shape)
 
     def _product_limits(self) -> tuple[Integers, Integers]:
         step, (least, most) = self.step, self._ends

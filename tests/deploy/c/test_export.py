@@ -10,8 +10,8 @@ from deploy.c.running import needs_gcc
 from deploy.c.small_nets import classifier, functions
 
 import qengine
+from qengine.deploy.c.host_program import WARNINGS
 from qengine.deploy.c.manifest import c_schema
-from qengine.deploy.c.verify import WARNINGS
 from qengine.deploy.vectors.schema import fault_of
 from qengine.errors import FeedError, OptionError
 
@@ -155,13 +155,13 @@ def test_an_open_shape(tmp_path):
 
 
 @needs_gcc
-@pytest.mark.parametrize("compiler", ["gcc -std=c99", "g++ -x c++ -std=c++17"])
-@pytest.mark.parametrize("macros", ["", "-DKWS_TRACE -DKWS_FLOAT_IO", "-DKWS_TRACE -DKWS_NO_MAIN -DKWS_SMALL"])
 @pytest.mark.parametrize("one_file", [False, True])
-def test_no_compiler_warns(tmp_path, compiler, macros, one_file):
+def test_no_compiler_warns(tmp_path, one_file):
     folder = export(tmp_path / "net", one_file=one_file, check=1).folder
     flags = " ".join(["-Werror", *(flag for flag in WARNINGS if "std" not in flag)])
-    run(f"{compiler} {flags} -fsyntax-only {macros} *.c", folder)
+    for compiler in ("gcc -std=c99", "g++ -x c++ -std=c++17"):
+        for macros in ("", "-DKWS_TRACE -DKWS_FLOAT_IO", "-DKWS_TRACE -DKWS_NO_MAIN -DKWS_SMALL"):
+            run(f"{compiler} {flags} -fsyntax-only {macros} *.c", folder)
 
 
 @needs_gcc
@@ -245,6 +245,18 @@ def test_a_verification_that_fails_names_the_first_tensor(tmp_path):
     assert found.differences[0].tensor == "a/relu"
     assert "C is wrong, gcc" in found.sentence
     assert "'a/relu' (Conv first conv) differs on" in found.sentence
+
+
+@needs_gcc
+def test_a_verification_sees_what_lies_beyond_the_arena(tmp_path):
+    project = export(tmp_path / "net")
+    files = project._verifier.files
+    files["kws.h"] = files["kws.h"].replace(f"ARENA_BYTES {project.arena}", f"ARENA_BYTES {project.arena - 8}")
+    with pytest.raises(OptionError, match="kws_run_in writes beyond its arena"):
+        project.verify(samples=1)
+    files["kws.c"] = "int x = y;"
+    with pytest.raises(OptionError, match=r"gcc refuses the files: kws\.c:1.*error"):
+        project.verify(samples=1)
 
 
 def test_no_compiler(tmp_path, monkeypatch):

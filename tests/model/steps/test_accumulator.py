@@ -349,3 +349,14 @@ def test_a_bound_proves_which_filters_are_exact():
     assert of([100, 4]).may_overflow.tolist() == [False, True]  # 127 * 4 + 4 is 512
     assert of([100, 3]).may_overflow.tolist() == [False, False]
     assert of([100, -1]).in_order
+
+
+@pytest.mark.parametrize(("shape", "overflows"), [((2,), [False, False]), ((2, 1), [True])])
+def test_a_bias_for_each_row_is_not_one_for_each_column(shape, overflows):
+    """Every column meets every bias of a row: 127 * 3 + 200 is beyond the 511 of 10 bits, 127 * 3 and 200 are not."""
+    w, b = np.float32([[0, 1], [0, 1], [0, 1]]), np.float32([200, 0]).reshape(shape)
+    weights, bias = tensor("w", "Q7.0", (3, 2), w), tensor("b", None, shape, b)
+    step = Linear(tensor("x", "Q7.0", (2, 3)), weights, bias, MatrixProduct(), (2, 2), (0,), 1, shape)
+    rule = AccumulatorRule(10, "saturate")
+    found = Accumulation(step, tensor("y", "Q15.0", (2, 2)), Arithmetic(accumulator=rule))
+    assert found.may_overflow.tolist() == overflows

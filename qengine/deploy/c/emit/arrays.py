@@ -10,7 +10,9 @@ _LINE = 12  # numbers on a line
 
 def array_text(prefix: str, constant: Constant) -> str:
     """Return the definition of an array of constants."""
-    values = [literal(int(v)) for v in constant.array.tolist()] or ["0"]
+    numbers = constant.array.tolist()
+    is_plain = constant.array.dtype.itemsize == 1  # millions of weights need no suffixes
+    values = (list(map(str, numbers)) if is_plain else [literal(int(v)) for v in numbers]) or ["0"]
     rows = [", ".join(values[i : i + _LINE]) for i in range(0, len(values), _LINE)]
     inner = ",\n    ".join(rows)
     return (

@@ -278,7 +278,7 @@ def check_source(
         "upper": name.upper(),
         "source": plain(source),
         "inputs": _inputs(network, name, "known", arrays),
-        "checksums": ",\n    ".join(", ".join(rows[i : i + 6]) for i in range(0, len(rows), 6)),
+        "checksums": ",\n    ".join(", ".join(rows[i : i + 4]) for i in range(0, len(rows), 4)),
         "outputs": _buffers(network.outputs, "output", name) + _samples(network, name, samples),
         "compare": filled(_COMPARE, name) if samples else "",
         "known": _call(network, name, "known"),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from qengine.deploy.c.arena import Arena, ArenaOptions, plan_arena
 from qengine.deploy.c.emit.float_io import definitions
+from qengine.deploy.c.emit.folding import folded
 from qengine.deploy.c.emit.header import header
 from qengine.deploy.c.emit.source import SourceWriter
 from qengine.deploy.c.emit.stamp import Stamp
@@ -70,7 +71,7 @@ def source_files(
     arena = plan_arena(network, ArenaOptions(ram=ram))
     network = arena.network
     kernels = Kernels(name)
-    text = SourceWriter(arena, name, kernels).text()
+    text = folded(SourceWriter(arena, name, kernels).text())
     constants = tuple({id(c): c for one in network.operations for c in one.constants}.values())
     tail = "\n".join([tensor_table(network, name), definitions(network, rules or Rules(), name)])
     kernel_file = _kernels(kernels, name, stamp)

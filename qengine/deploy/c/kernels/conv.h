@@ -3,6 +3,9 @@
 #if defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_SIMD32) && !defined(__ARM_BIG_ENDIAN) && !defined(__ARM_NEON)
 #include <arm_acle.h>
 #define NET_DSP
+#if defined(__GNUC__) && defined(__ARM_FEATURE_SAT)
+#define NET_SATURATES
+#endif
 #if defined(__GNUC__)
 #define NET_KEEP_ORDER __asm__ volatile("" ::: "memory")
 #else
@@ -200,27 +203,27 @@ struct net_linear_out {
 };
 
 /// saturated needs epilogue, dsp
-#ifdef NET_DSP
+#ifdef NET_SATURATES
 /* Whether a code only saturates, at ends that one instruction knows. */
 static NET_LEAF int32_t net_is_saturated(const struct net_epilogue *e) {
     return e->fitting == 0 && ((e->low == -128 && e->high == 127) || (e->low == 0 && (e->high == 127 || e->high == 255)));
 }
+/* The macros of gcc 12 assign what has no sign to what has one. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wsign-conversion"
 static NET_LEAF int32_t net_saturated(int32_t v, const struct net_epilogue *e) {
     if (e->low < 0) {
-        return v < -128 ? -128 : v > 127 ? 127 : v;
+        return (int32_t)__ssat(v, 8);
     }
-    v = v < 0 ? 0 : v;
-    if (e->high == 127) {
-        return v > 127 ? 127 : v;
-    }
-    return v > 255 ? 255 : v;
+    return e->high == 127 ? (int32_t)__usat(v, 7) : (int32_t)__usat(v, 8);
 }
+#pragma GCC diagnostic pop
 #endif
 
 /// linear_code needs saturated, linear_out, requantize(i32), requantize_by(i32), round_right(i32), fit(i32)
 /* The code of the sum of a filter. */
 static NET_LEAF int32_t net_linear_code(int32_t sum, const int8_t *shifts, int32_t filter, const struct net_linear_out *p) {
-#ifdef NET_DSP
+#ifdef NET_SATURATES
     if (net_is_saturated(&p->epilogue) && (p->has_shifts == 1 || (p->has_shifts == 0 && p->epilogue.shift > 0))) {
         const int32_t shift = p->has_shifts ? shifts[filter] : p->epilogue.shift;
         return net_saturated(net_round_right_i32(sum, shift, &p->epilogue), &p->epilogue);
@@ -432,7 +435,66 @@ static NET_LEAF void net_window_column_$x(const struct net_window_shape *p, cons
 #endif
 }
 
-/// conv(x, w, y) needs window_column(x), linear_tile(w, y)
+/// few_taps(w, y) needs linear_code
+#ifdef NET_VECTORS
+#define NET_SUMS 32
+
+/* The weights of filters of few taps with those of the same tap side by side. */
+static NET_LEAF void net_turn_$w$y(const struct net_linear_out *p, const $w_t *w, int16_t *NET_RESTRICT turned) {
+    int32_t filter, k;
+    for (filter = 0; filter < p->filters; filter++) {
+        for (k = 0; k < p->taps; k++) {
+            turned[k * p->filters + filter] = w[filter * p->taps + k];
+        }
+    }
+}
+
+/* Up to NET_SUMS filters of few taps at one pixel, in vectors of filters, four taps at a time. */
+static NET_LEAF void net_few_taps_$w$y(
+    const struct net_linear_out *p, int32_t count, const int16_t *NET_RESTRICT column, const int16_t *NET_RESTRICT turned,
+    const int32_t *NET_RESTRICT bias, const int8_t *NET_RESTRICT shifts, $y_t *NET_RESTRICT y) {
+    int32_t sums[NET_SUMS];
+    int32_t i, k;
+    for (i = 0; i < count; i++) {
+        sums[i] = bias[i];
+    }
+    for (k = 0; k < p->taps; k += 4) {
+        const int16_t *const w0 = turned + k * p->filters, *const w1 = w0 + p->filters;
+        const int16_t *const w2 = w1 + p->filters, *const w3 = w2 + p->filters;
+        const int32_t c0 = column[k], c1 = column[k + 1], c2 = column[k + 2], c3 = column[k + 3];
+        for (i = 0; i < count; i++) {
+            sums[i] += c0 * w0[i] + c1 * w1[i] + c2 * w2[i] + c3 * w3[i];
+        }
+    }
+    for (i = 0; i < count; i++) {
+        y[i * p->channel] = ($y_t)net_linear_code(sums[i], shifts, i, p);
+    }
+}
+
+/* All filters of few taps at some pixels. */
+static NET_LEAF void net_few_taps_tile_$w$y(
+    const struct net_linear_out *p, int32_t pixels, const int16_t *columns, const int16_t *turned, const int32_t *bias,
+    const int8_t *shifts, $y_t *y) {
+    const int32_t rest = p->filters % NET_SUMS;
+    int32_t pixel, filter;
+    for (pixel = 0; pixel < pixels; pixel++) {
+        const int16_t *const c = columns + pixel * p->taps;
+        $y_t *const to = y + pixel * p->pixel;
+        for (filter = 0; filter + NET_SUMS <= p->filters; filter += NET_SUMS) {
+            net_few_taps_$w$y(
+                p, NET_SUMS, c, turned + filter, bias + filter, p->has_shifts ? shifts + filter : shifts,
+                to + filter * p->channel);
+        }
+        if (rest != 0) {
+            net_few_taps_$w$y(
+                p, rest, c, turned + filter, bias + filter, p->has_shifts ? shifts + filter : shifts,
+                to + filter * p->channel);
+        }
+    }
+}
+#endif
+
+/// conv(x, w, y) needs window_column(x), linear_tile(w, y), few_taps(w, y)
 struct net_conv {
     int32_t images;
     int32_t image_x; /* elements from one image to the next */
@@ -445,6 +507,7 @@ struct net_conv {
     int32_t row_y; /* elements from one row of the output to the next */
     int32_t band; /* pixels that are gathered at a time */
     int32_t by_rows; /* whether a band ends with its row, as rows do not follow each other */
+    int32_t is_turned; /* whether vectors hold filters, as they have few taps; weights are turned after the columns */
     struct net_window_shape gather;
     struct net_linear_out out;
 };
@@ -460,7 +523,14 @@ static NET_INLINE void net_conv_$x$w$y$o(
             const $x_t *const from = x + image * p->image_x + group * p->group_x;
             $y_t *const to = y + image * p->image_y + group * p->group_y;
             const int32_t filter = group * p->out.filters;
+            const $w_t *const v = w + filter * taps;
+            const int8_t *const s = p->out.has_shifts ? shifts + filter : shifts;
             int32_t down = 0, right = 0, pixel = 0;
+#ifdef NET_VECTORS
+            if (p->is_turned) {
+                net_turn_$w$y(&p->out, v, columns + p->band * taps);
+            }
+#endif
             while (pixel < pixels) {
                 const int32_t left = p->by_rows ? p->width - right : pixels - pixel;
                 const int32_t count = left < p->band ? left : p->band;
@@ -473,9 +543,14 @@ static NET_INLINE void net_conv_$x$w$y$o(
                         down++;
                     }
                 }
-                net_linear_tile_$w$y(
-                    &p->out, count, taps, columns, w + filter * taps, bias + filter, p->out.has_shifts ? shifts + filter : shifts, at);
                 pixel += count;
+#ifdef NET_VECTORS
+                if (p->is_turned) {
+                    net_few_taps_tile_$w$y(&p->out, count, columns, columns + p->band * taps, bias + filter, s, at);
+                    continue;
+                }
+#endif
+                net_linear_tile_$w$y(&p->out, count, taps, columns, v, bias + filter, s, at);
             }
         }
     }

@@ -96,7 +96,7 @@ static NET_LEAF void net_column_$x$v(const $x_t *x, int32_t unit, int32_t count,
     }
 }
 
-/// row_dots(v, w, d) needs dots_4x1(w)
+/// row_dots(v, w, d) needs words, dots_4x1(w)
 /* The products of a column and four rows of weights, which are `next` elements apart. */
 static NET_LEAF void net_row_dots_$v$w$d(const $w_t *NET_RESTRICT w, int32_t next, const $v_t *NET_RESTRICT column,
     int32_t count, $d_t *NET_RESTRICT dots) {
@@ -104,7 +104,7 @@ static NET_LEAF void net_row_dots_$v$w$d(const $w_t *NET_RESTRICT w, int32_t nex
     $d_t b = 0;
     $d_t c = 0;
     $d_t d = 0;
-    int32_t k;
+    int32_t k = 0;
     if (sizeof($v_t) == 2 && sizeof($d_t) == 4) {
         int32_t sums[4] = {0, 0, 0, 0};
         net_dots_4x1_$w(w, next, (const int16_t *)(const void *)column, count, sums);
@@ -113,7 +113,18 @@ static NET_LEAF void net_row_dots_$v$w$d(const $w_t *NET_RESTRICT w, int32_t nex
         }
         return;
     }
-    for (k = 0; k < count; k++) {
+#ifdef NET_DSP
+    if (sizeof($v_t) == 2 && sizeof($w_t) == 2) {
+        for (; k + 2 <= count; k += 2) {
+            const int32_t v2 = net_word(column + k);
+            a = ($d_t)__smlald(net_word(w + k), v2, a);
+            b = ($d_t)__smlald(net_word(w + next + k), v2, b);
+            c = ($d_t)__smlald(net_word(w + 2 * next + k), v2, c);
+            d = ($d_t)__smlald(net_word(w + 3 * next + k), v2, d);
+        }
+    }
+#endif
+    for (; k < count; k++) {
         const $d_t v = column[k];
         a = ($d_t)(a + v * w[k]);
         b = ($d_t)(b + v * w[next + k]);

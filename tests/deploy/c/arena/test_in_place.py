@@ -26,6 +26,11 @@ CASES = {
         {},
         2,
     ),
+    "concat of one element": (
+        [TANH, node("ReduceMax", "a", "m", keepdims=1), node("Concat", "m m", "c", axis=1), node("Tanh", "c", "y")],
+        {},
+        1,
+    ),
     "pad": ([TANH, node("Pad", "a p", "c"), node("Sigmoid", "c", "y")], {"p": [1, 0, 2, 0]}, 0),
     "pad on one side": ([TANH, node("Pad", "a p", "c"), node("Sigmoid", "c", "y")], {"p": [0, 0, 2, 0]}, 0),
     "pad within rows": ([TANH, node("Pad", "a p", "c"), node("Sigmoid", "c", "y")], {"p": [0, 1, 0, 1]}, 1),
@@ -45,7 +50,7 @@ CASES = {
             node("Tanh", "g", "y"),
         ],
         {},
-        3,
+        4,
     ),
     "dense": (
         [
@@ -88,3 +93,13 @@ def test_copies_are_left_out(comparison, name):
     network = comparison.networks[list(CASES).index(name)]
     calls = [call.kernel for one in network.operations for call in one.calls]
     assert sum(kernel in ("copy", "rearrange") for kernel in calls) == CASES[name][2]
+
+
+def test_the_largest_input_of_concat_lies_where_the_output_ends(comparison):
+    """Two tensors of 20 elements become rows of 10, written onto the first of them: 40 + 20 elements, not 40 + 40."""
+    source = comparison.sources[list(CASES).index("concat along the inner axis")]
+    c = source.arena.network.operations[2]
+    a = source.arena.network.operations[0].output
+    assert source.arena.offsets[a] - source.arena.offsets[c.output] == 20
+    assert c in source.arena.shares
+    assert source.arena.bytes == source.arena.bound == 60

@@ -1,0 +1,1 @@
+"""Arithmetic element by element, joins and conversions in C."""

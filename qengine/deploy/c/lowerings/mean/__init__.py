@@ -1,0 +1,1 @@
+"""Means and sums over windows and axes in C."""

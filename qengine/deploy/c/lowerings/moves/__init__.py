@@ -1,0 +1,1 @@
+"""Elements that are picked, rearranged or resized in C."""

@@ -1,0 +1,1 @@
+"""Softmax, normalizations and attention in C."""

@@ -1,0 +1,1 @@
+"""The least and the most code of every tensor."""
