@@ -80,7 +80,7 @@ def lower_pick(context: Context) -> Operation:
         )
 
     def move(codes: Map, _: int) -> NDArray[Any]:
-        return np.asarray(evaluation.compute([codes.astype(x.dtype if x.is_float else np.int64), *given])[0])
+        return np.asarray(evaluation.compute([codes.astype(np.float32 if x.is_float else np.int64), *given])[0])
 
     return moved(context, x, index_maps.probed(move, x.shape), 0)
 
