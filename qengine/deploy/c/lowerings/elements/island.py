@@ -58,13 +58,14 @@ def lower_predicate(context: Context) -> Operation:
     a, b = elements.operands
     if name not in _OPERATIONS:
         raise NotExportable(f"C has no {name}")
-    if np.dtype(np.uint64) in (a.dtype, b.dtype):
-        raise NotExportable("it compares uint64: cast them to int64")
+    is_widest = np.dtype(np.uint64) in (a.dtype, b.dtype)
+    if is_widest and a.dtype != b.dtype:
+        raise NotExportable("it compares uint64 with another type: cast them to int64")
     lefts = [max(bits) - n for n in bits]
     if max(lefts) > _MOST_LEFT:
         raise NotExportable(f"the fraction bits of its operands differ by {max(lefts)}, C has up to {_MOST_LEFT}")
     bound = max(magnitude(one.ends) << left for one, left in zip((a, b), lefts, strict=True))
-    v = np.dtype(np.int32 if bound < 1 << 31 else np.int64)
+    v = np.dtype(np.uint64 if is_widest else np.int32 if bound < 1 << 31 else np.int64)
     numbers = {
         **elements.nest.numbers("a", "b", "y"),
         "left_a": lefts[0],
