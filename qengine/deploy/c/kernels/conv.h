@@ -24,7 +24,8 @@ struct net_window_shape {
 
 /// spread(x) needs words
 /* count elements of the input, less zero, as 16 bits. */
-static NET_LEAF void net_spread_$x(const $x_t *x, int32_t step, int32_t count, int32_t zero, int32_t fours, int16_t *column) {
+static NET_LEAF void net_spread_$x(
+    const $x_t *x, int32_t step, int32_t count, int32_t zero, int32_t fours, int16_t *column) {
     int32_t i = 0;
 #ifdef NET_DSP
     if (fours == 1 && sizeof($x_t) == 1 && step == 1 && zero == 0) {
@@ -53,7 +54,8 @@ static NET_LEAF void net_spread_$x(const $x_t *x, int32_t step, int32_t count, i
 
 /// window_column(x) needs window_shape, spread(x)
 /* The elements under the kernel of the pixel (down, right) of the output, in the order of the weights. */
-static NET_LEAF void net_window_column_$x(const struct net_window_shape *p, const $x_t *x, int32_t down, int32_t right, int16_t *column) {
+static NET_LEAF void net_window_column_$x(
+    const struct net_window_shape *p, const $x_t *x, int32_t down, int32_t right, int16_t *column) {
     const int32_t top = down * p->stride_down - p->pad_top, left = right * p->stride_right - p->pad_left;
     int32_t plane, i, j, k;
     const int32_t last_row = top + (p->kernel_height - 1) * p->dilation_down, run = p->kernel_width * p->cell;
