@@ -285,7 +285,8 @@ def _samples(
 ) -> list[dict[str, Any]]:
     """Return feeds: samples of the data of one shape, or the inputs that were typed."""
     entry = None if bundled is None else zoo.find(bundled)
-    name = data.data or bundled
+    typed = {text.split("=")[0] for text in data.inputs or ()}
+    name = data.data or (None if typed >= {value.name for value in session.get_inputs()} else bundled)
     if name is None:
         return [data.arrays(session.graph, data.pixel_scale(entry), max_elements)]
     found: list[dict[str, Any]] = []

@@ -18,7 +18,7 @@ from qengine.deploy.c.layouts import Order, order_of
 from qengine.deploy.c.lowering import Context, NotExportable, lower
 from qengine.deploy.c.ranges.ends import ends_of, word_ends
 from qengine.deploy.c.sharing import with_shared_constants
-from qengine.deploy.vectors.names import identifiers
+from qengine.deploy.vectors.names import identifier, identifiers
 from qengine.errors import OptionError, UnsupportedError
 from qengine.model.graph import Node
 from qengine.model.ops.operator import NeedsRun
@@ -31,7 +31,9 @@ Array = NDArray[Any]
 _MOST_REASONS = 8
 
 
-def network_of(session: InferenceSession, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None) -> CNetwork:
+def network_of(
+    session: InferenceSession, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None, prefix: str = "net"
+) -> CNetwork:
     """Return the network in C for the shapes of some feeds.
 
     Parameters
@@ -42,6 +44,8 @@ def network_of(session: InferenceSession, feeds: Mapping[str, Any], outputs: Seq
         An array for every input. Their shapes count, and the elements of those that decide shapes.
     outputs
         Tensors that are outputs in C; None for those of the model.
+    prefix
+        Prefix of all names in C, with which no identifier of a tensor begins.
 
     Raises
     ------
@@ -50,7 +54,7 @@ def network_of(session: InferenceSession, feeds: Mapping[str, Any], outputs: Seq
     UnsupportedError
         If C cannot compute an operator, or the data decides how a run continues.
     """
-    return _Lowered(plan_of(session, feeds, outputs)).network()
+    return _Lowered(plan_of(session, feeds, outputs), prefix).network()
 
 
 def plan_of(session: InferenceSession, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None) -> Plan:
@@ -69,6 +73,7 @@ def plan_of(session: InferenceSession, feeds: Mapping[str, Any], outputs: Sequen
 @dataclass
 class _Lowered:
     plan: Plan
+    prefix: str
     tensors: dict[str, CTensor] = field(default_factory=dict)
     operations: list[Operation] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
@@ -77,7 +82,14 @@ class _Lowered:
         plan = self.plan
         names = [t.name for t in plan.inputs] + [s.output.name for s in plan.steps]
         names += [f"{name} output" for name in plan.outputs if name not in names or name in self._inputs]
-        self.c_names = identifiers(names, taken_names())
+        self.c_names = self._identifiers(names)
+
+    def _identifiers(self, names: list[str]) -> dict[str, str]:
+        """Return an identifier for each name; a parameter `net_run` would hide the function."""
+        start = f"{self.prefix}_".lower()
+        spelled = {name: f"t\0{name}" if identifier(name).lower().startswith(start) else name for name in names}
+        found = identifiers(spelled.values(), taken_names())
+        return {name: found[one] for name, one in spelled.items()}
 
     @property
     def _inputs(self) -> set[str]:
@@ -95,6 +107,9 @@ class _Lowered:
             for bound_step in group:
                 self._place(bound_step, orders)
             self._lower(group)
+        for name, t in self.plan.outputs.items():
+            if name not in self.tensors and _refusal(t):
+                self.reasons.append(f"output '{name}' is a constant of {t.dtype} without a format: make it no output")
         if self.reasons:
             raise UnsupportedError(_refused(self.reasons))
         outputs = tuple(self._output(name, t) for name, t in self.plan.outputs.items())

@@ -113,7 +113,7 @@ def test_a_folder_is_replaced_or_refused(tmp_path):
     [
         ({"name": "7seg"}, "is not an identifier of C"),
         ({"name": "main"}, "word of C"),
-        ({"name": "stdint"}, "file name that others have"),
+        ({"name": "stdint"}, "makes a file stdint.h"),
         ({"check": -1}, "check must be a whole number, 0 to 1000"),
         ({"ram": "much"}, "ram must be a number of bytes"),
         ({"ram": 100}, r"the arena needs \d+ B and --ram allows 100 B"),
