@@ -232,7 +232,7 @@ static NET_LEAF $y_t net_wrapped_$y(uint64_t v) {
     const int32_t bits = (int32_t)(8 * sizeof($y_t));
     const uint64_t mask = (uint64_t)-1 >> (64 - bits);
     v &= mask;
-    if (all != 0 && ($y_t)-1 < 0 && (v >> (bits - 1)) != 0) {
+    if (all != 0 && ($y_t)-1 < 1 && (v >> (bits - 1)) != 0) {
         return ($y_t)(-(int64_t)(mask - v) - 1);
     }
     return ($y_t)v;
@@ -270,7 +270,7 @@ static NET_INLINE void net_integer_arithmetic_$y$o(
                         result = (uint64_t)x - (uint64_t)z;
                     } else if (p->operation == 2) {
                         result = (uint64_t)x * (uint64_t)z;
-                    } else if (z == ($y_t)-1 && ($y_t)-1 < 0) {
+                    } else if (z == ($y_t)-1 && ($y_t)-1 < 1) {
                         result = (uint64_t)0 - (uint64_t)x; /* the least number wraps to itself */
                     } else {
                         result = (uint64_t)(x / z); /* the exporter refuses a divisor of 0 */
