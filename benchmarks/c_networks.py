@@ -71,7 +71,8 @@ class Exported:
         (network,), (arena,) = self.comparison.networks, self.comparison.arenas
         macs = sum(one.macs for one in network.operations)
         tensors = len(network.tensors) * len(self.network.feeds)
-        fast, small = (_size(self.comparison.folder, "gcc", flags) for flags in (("-O3",), ("-Os", "-DNET0_SMALL")))
+        code = [_code(self.comparison.folder, *flags) for flags in (("-O3",), ("-Os", "-DNET0_SMALL"))]
+        constants = sum(one.array.nbytes for one in self.comparison.sources[0].constants if not one.is_visible)
         ticks = min(self.comparison.ticks(machine, repeats=repeats)[0])
         if machine.port == "host.c":
             speed = [f"{ticks / 1e6:.3f} ms", f"{macs / max(ticks, 1):.1f} GMAC/s"]
@@ -81,21 +82,17 @@ class Exported:
             print(f"    {line}", file=sys.stderr)
         return [
             *(self.network.name, self.arithmetic, f"{tensors - len(wrong)}/{tensors}", f"{macs / 1e6:.2f}"),
-            *(str(n) for n in (fast[0], small[0], fast[1], arena.bytes, arena.bound)),
+            *(str(n) for n in (*code, constants, arena.bytes, arena.bound)),
             f"{arena.bytes / max(arena.bound, 1):.3f}",
             *speed,
         ]
 
 
-def _size(folder: Path, compiler: str, flags: tuple[str, ...]) -> tuple[int, int]:
-    """Return the bytes of code with its own constants, and those of the file of weights."""
-    found = []
-    for name in ("net0.c", "net0_weights.c"):
-        subprocess.run([compiler, *flags, "-c", name, "-o", "size.o"], cwd=folder, check=True)
-        lines = subprocess.run(["size", "size.o"], cwd=folder, check=True, capture_output=True, text=True).stdout
-        text, data, *_ = map(int, lines.splitlines()[1].split()[:3])
-        found.append(text + data)
-    return found[0], found[1]
+def _code(folder: Path, *flags: str) -> int:
+    """Return the bytes of the functions with the constants among them."""
+    subprocess.run(["gcc", *flags, "-c", "net0.c", "-o", "size.o"], cwd=folder, check=True)
+    lines = subprocess.run(["size", "size.o"], cwd=folder, check=True, capture_output=True, text=True).stdout
+    return sum(map(int, lines.splitlines()[1].split()[:2]))
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ import onnx
 from oracle import OVERFLOWS, ROUNDINGS, Options
 
 from qengine.model.rules import Rules
+from qengine.targets.target import names as targets
 
 from .builder import OPSETS, Builder
 from .cases import Case, random_format
@@ -15,13 +16,13 @@ from .operators import OPERATORS, conv
 from .rules import random_rules
 
 ALL = OPERATORS | {name: build for name, build in MORE.items() if name not in OPERATORS} | {"Softmax": MORE["Softmax"]}
-LARGEST = 1500  # elements of a tensor that another operator follows
+LARGEST = 4000  # elements of a tensor that another operator follows
 _MOVES = ("Relu", "Clip", "Identity", "MaxPool", "Pad", "Flatten", "Reshape", "Transpose", "Squeeze", "Unsqueeze")
 _RANKS = 3  # axes that operators need
 
 
 def deep_case(seed: int, attempt: int = 0) -> tuple[Case, Rules | None]:
-    """Return the case of a seed, and rules for one in three; each attempt is another graph that begins the same way.
+    """Return the case of a seed, and rules for one in four; each attempt is another graph that begins the same way.
 
     The operators of the cases go round; those that follow are drawn by chance. Where the tensors are outputs, every
     operator rounds and none is fused.
@@ -29,8 +30,10 @@ def deep_case(seed: int, attempt: int = 0) -> tuple[Case, Rules | None]:
     rng = np.random.default_rng([seed, attempt, 17])
     name = list(ALL)[seed % len(ALL)]
     b = Builder(rng, int(rng.choice([o for o in OPSETS if o >= FIRST.get(name, 11)])))
-    sizes = (b.whole(2, 8) for _ in range(2 if name.startswith("Resize") or rng.random() < 0.7 else 1))
-    x = b.feed(b.pick(1, 1, 2), b.pick(1, 2, 3, 4, 6, 8), *sizes)
+    axes = 2 if name.startswith("Resize") or rng.random() < 0.7 else 1
+    is_wide = rng.random() < 0.2  # as many channels as the fast kernels take together, and rests of them
+    channels = b.pick(8, 12, 16, 17, 24, 32, 36) if is_wide else b.pick(1, 2, 3, 4, 6, 8)
+    x = b.feed(b.pick(1, 1, 2), channels, *(b.whole(3, 13) if is_wide else b.whole(2, 8) for _ in range(axes)))
     last = _followed(b, x, name)
     others = [last]
     for _ in range(b.pick(0, 1, 2, 3, 5)):
@@ -79,9 +82,11 @@ def _case(seed: int, name: str, b: Builder, outputs: list[str]) -> tuple[Case, R
     made = [o for node in b.nodes for o in node.output if o in real]
     formats = {t: random_format(rng) for t in made if rng.random() < 0.25}
     options = {"qformat": random_format(rng), "per_channel": b.pick(False, True)}
-    kind = b.pick("plain", "plain", "rules")
+    kind = b.pick("plain", "plain", "rules", "target")
     rules = None
-    if kind == "rules":
+    if kind == "target":
+        options["target"] = b.pick(*targets())
+    elif kind == "rules":
         rounding = [n.output[0] for n in b.nodes if n.op_type not in _MOVES and n.output[0] in real]
         rules, _ = random_rules(rng, sorted(rounding), Options(None, per_channel=options["per_channel"]))
     else:

@@ -100,7 +100,9 @@ class _Lowered:
             for bound_step in group:
                 self._place(bound_step, orders)
             self._lower(group)
-        self.reasons += [f"output '{name}': {why}" for name, t in self.plan.outputs.items() if (why := _unknown(t))]
+        for name, t in self.plan.outputs.items():
+            if t.value is not None and _refusal(t):
+                self.reasons.append(f"output '{name}': {_refusal(t)}")
         if self.reasons:
             raise UnsupportedError(_refused(self.reasons))
         outputs = tuple(self._output(name, t) for name, t in self.plan.outputs.items())
@@ -125,13 +127,30 @@ class _Lowered:
         try:
             for bound_step in group:
                 _check(bound_step)
-            operation = lower(context)
+            operation = self._constant(context) if self._reads_nothing(first) else lower(context)
         except NotExportable as error:
             self.reasons.append(f"{first.node.operator} '{first.node.name or first.output.name}': {error}")
             return
         if operation.view is not None and operation.output.place == "output":
             operation = _copied(operation)
         self.operations.append(operation)
+
+    def _reads_nothing(self, bound_step: BoundStep) -> bool:
+        """Whether all that a step reads is without elements, so that its results are constants."""
+        return bool(bound_step.reads) and not any(self.tensors[name].size for name in bound_step.reads)
+
+    def _constant(self, context: Context) -> Operation:
+        """Return the copies of what a step computes of tensors without elements."""
+        calls = []
+        for one, y in zip(context.group, context.outputs, strict=True):
+            empty = [
+                np.zeros(self.tensors[s].shape, self.tensors[s].dtype) if isinstance(s, str) else s for s in one.sources
+            ]
+            with one.node.errors_named():
+                found = y.placed(c_array(np.asarray(one.kernel(*empty)).reshape(y.shape)))
+            if y.size:
+                calls.append(copy(Constant(f"{y.c_name}_value", found, f"'{y.name}'"), y))
+        return context.operation(*calls)
 
     def _output(self, name: str, t: Tensor) -> CTensor:
         """Return an output: as a step computes it, or a copy of an input or of a constant."""
@@ -141,8 +160,8 @@ class _Lowered:
         c_name = self.c_names[f"{name} output"]
         order = tuple(range(t.ndim))
         if source is None:
-            array = t.elements
-            info = np.iinfo(array.dtype if array.dtype.kind in "iu" else np.uint8)
+            array = c_array(t.elements)
+            info = np.iinfo(array.dtype)
             tensor = CTensor(name, c_name, array.dtype, t.shape, order, t.format, "output", (info.min, info.max))
             source = Constant(f"{c_name}_elements", np.ascontiguousarray(array).reshape(-1), f"'{name}'")
         else:
@@ -153,6 +172,11 @@ class _Lowered:
         call = copy(source, tensor)
         self.operations.append(Operation(node, "move", (tensor,), reads, (call,), overlap=(None,) * len(reads)))
         return tensor
+
+
+def c_array(array: Array) -> Array:
+    """Return elements in a type of C: truth values are 0 and 1."""
+    return array.astype(np.uint8) if array.dtype.kind == "b" else array
 
 
 def copy(source: CTensor | Constant, target: CTensor, offset: int = 0) -> Call:
@@ -188,11 +212,6 @@ def _refusal(t: Tensor) -> str:
     if t.format is None and t.dtype.kind not in "biu":
         return f"its elements are {t.dtype}, and C computes codes and integers: give the tensor a format"
     return ""
-
-
-def _unknown(t: Tensor) -> str:
-    """Return why C does not hold an output that no step computes; "" where it does, or a step says so."""
-    return "" if t.value is None else _refusal(t)
 
 
 def _refused(reasons: list[str]) -> str:

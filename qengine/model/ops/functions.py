@@ -1,6 +1,7 @@
 """Functions of one variable: each is a table in fixed point."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -207,7 +208,7 @@ def power(x: Tensor, exponent: Known) -> Table | Island:
         raise UnsupportedError(f"an exponent of shape {list(exponent.shape)}: only a single number is supported")
     if x.is_float:
         return Table(x, power_curve(float(exponent.item())))
-    return Island((x,), lambda v: integer_power(v, exponent), x.shape, x.dtype)
+    return Island((x,), IntegerPower(exponent), x.shape, x.dtype)
 
 
 _POWERS = {2.0: "square", 3.0: "cube", 0.5: "root", -1.0: "reciprocal"}
@@ -232,6 +233,17 @@ def integer_power(x: NDArray[Any], exponent: NDArray[Any]) -> NDArray[Any]:
     if exponent.dtype.kind in "iu" and np.all(exponent >= 0):  # NumPy refuses a negative power of integers
         return np.asarray(np.power(x, exponent)).astype(x.dtype)
     return to_integers(np.asarray(np.power(x.astype(np.float64), exponent.astype(np.float64))), x.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerPower:
+    """A constant power of integers; see `integer_power`."""
+
+    exponent: NDArray[Any]
+
+    def __call__(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Return the powers."""
+        return integer_power(x, self.exponent)
 
 
 @operator("PRelu", elements=NUMBER, channels=channels_stay)

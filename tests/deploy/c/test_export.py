@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 
 import numpy as np
@@ -275,3 +276,16 @@ def test_names_that_c_has_for_something_else(tmp_path, name):
     run("gcc -std=c99 -Wall -Wextra -Werror -DNET_FLOAT_IO -DNET_TRACE -fsyntax-only *.c", project.folder)
     run("make -s trace CFLAGS=-O0", project.folder)
     assert qengine.compare(project.folder, project.folder / "net.trace").equal
+
+
+@pytest.mark.skipif(
+    shutil.which("s390x-linux-gnu-gcc") is None or shutil.which("qemu-s390x-static") is None,
+    reason="needs gcc for s390x and qemu",
+)
+def test_checksums_and_traces_of_a_big_endian_machine(tmp_path):
+    session = session_of(qformat="Q4.11")
+    folder = export(tmp_path / "net", session, trace=True, check=1).folder
+    machine = 'CROSS=s390x-linux-gnu- CFLAGS="-O1 -static" RUN=qemu-s390x-static'
+    assert run(f"make -s check {machine}", folder) == "kws: all 6 tensors are right\n"
+    run(f"make -s trace {machine}", folder)
+    assert qengine.compare(folder, folder / "kws.trace").equal

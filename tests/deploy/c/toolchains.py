@@ -76,13 +76,28 @@ class Toolchain:
         Failure
             If a file does not compile.
         """
-        path = folder / f"{re.sub('[^a-z0-9]+', '_', self.name)}.elf"
-        files = [str(source) for source in [*sources, PORTS / self.port]]
-        command = [*self.compiler, f"-I{PORTS}", *flags, *files, *self.links, "-o", str(path)]
+        path = folder / f"{self.file_name}.elf"
+        files = [str(self._object(source) if source.stem.endswith("_weights") else source) for source in sources]
+        self._compile(folder, [*flags, *files, str(PORTS / self.port), *self.links, "-o", str(path)])
+        return Program(self, path)
+
+    @property
+    def file_name(self) -> str:
+        """The name for files."""
+        return re.sub("[^A-Za-z0-9]+", "_", self.name)
+
+    def _object(self, source: Path) -> Path:
+        """Return a file of constants, which is as large as a network, compiled once for all programs."""
+        found = source.with_name(f"{source.stem}_{self.file_name}.o")
+        if not found.exists():
+            self._compile(source.parent, ["-c", str(source), "-o", str(found)])
+        return found
+
+    def _compile(self, folder: Path, arguments: Iterable[str]) -> None:
+        command = [*self.compiler, f"-I{PORTS}", *arguments]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
         if done.returncode != 0:
             raise Failure(f"{' '.join(command)}\n{done.stderr[-6000:]}")
-        return Program(self, path)
 
 
 @dataclass(frozen=True)

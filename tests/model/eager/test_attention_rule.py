@@ -36,6 +36,7 @@ CASES = {
     "three axes": ({"q": real(2, 5, 32), "k": real(2, 7, 16), "v": real(2, 7, 12)}, {}, HEADS),
 }
 FORMATS = {8: {"q": "Q3.4", "k": "Q3.4", "v": "Q3.4", "m": "Q3.4", "y": "Q2.5"}}
+FORMATS["fine"] = {**FORMATS[8], "y": "Q-17.32"}  # whose results before rounding need more than 64 bits
 FORMATS[16] = {"q": "Q3.12", "k": "Q3.12", "v": "Q3.12", "m": "Q3.12", "y": "Q2.13"}
 
 
@@ -119,6 +120,13 @@ def test_codes(name, bits):
     assert np.abs(found - exact).max() < (0.4 if bits == 8 else 2e-3)
     back = qengine.InferenceSession(quantized_model(qengine.InferenceSession(built, formats=formats(name, bits))))
     np.testing.assert_array_equal(back.run(None, feeds, raw=True)[0], codes)
+
+
+@pytest.mark.parametrize("isa", ["reference", None])
+def test_results_of_many_fraction_bits(isa):
+    built, feeds = model("plain")
+    session = qengine.InferenceSession(built, formats=formats("plain", "fine"), strict=True, isa=isa)
+    np.testing.assert_array_equal(session.run(None, feeds, raw=True)[0], oracle("plain", "fine"))
 
 
 def test_as_an_island():

@@ -25,8 +25,8 @@ extern "C" {
 #define NET_ARENA_BYTES @bytes@
 #define NET_ARENA_ALIGNMENT @alignment@
 
-/* Compute the outputs from the inputs, in a static arena: one call at a time. Inputs hold the codes above and no others,
- * as tables have no entries for those; inputs, outputs and the arena share no memory. */
+/* Compute the outputs from the inputs, in a static arena: one call at a time. Inputs hold the codes above and no
+ * others, as tables have no entries for those; inputs, outputs and the arena share no memory. */
 void net_run(@parameters@);
 
 /* The same in an arena of the caller, of NET_ARENA_BYTES at a multiple of NET_ARENA_ALIGNMENT: calls may run at the

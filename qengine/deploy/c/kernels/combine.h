@@ -225,20 +225,25 @@ static NET_INLINE void net_divide_$a$b$y$v$o(
     }
 }
 
-/// wrapped(y)
+/// is_negative(y)
+/* Whether a number of any type is negative. */
+static NET_LEAF int net_is_negative_$y($y_t x) {
+    return x < ($y_t)1 && x != 0;
+}
+
+/// wrapped(y) needs is_negative(y)
 /* The number of the low bits of an integer. */
 static NET_LEAF $y_t net_wrapped_$y(uint64_t v) {
-    const uint64_t all = (uint64_t)($y_t)-1 >> 63 ? (uint64_t)-1 : 0;
     const int32_t bits = (int32_t)(8 * sizeof($y_t));
     const uint64_t mask = (uint64_t)-1 >> (64 - bits);
     v &= mask;
-    if (all != 0 && ($y_t)-1 < 1 && (v >> (bits - 1)) != 0) {
+    if (net_is_negative_$y(($y_t)-1) && (v >> (bits - 1)) != 0) {
         return ($y_t)(-(int64_t)(mask - v) - 1);
     }
     return ($y_t)v;
 }
 
-/// integer_arithmetic(y) needs at, wrapped(y)
+/// integer_arithmetic(y) needs at, wrapped(y), is_negative(y)
 struct net_integer_arithmetic {
     struct net_lengths n;
     struct net_steps a;
@@ -270,10 +275,12 @@ static NET_INLINE void net_integer_arithmetic_$y$o(
                         result = (uint64_t)x - (uint64_t)z;
                     } else if (p->operation == 2) {
                         result = (uint64_t)x * (uint64_t)z;
-                    } else if (z == ($y_t)-1 && ($y_t)-1 < 1) {
+                    } else if (z == 0) {
+                        result = 0; /* an error in the model */
+                    } else if (z == ($y_t)-1 && net_is_negative_$y(z)) {
                         result = (uint64_t)0 - (uint64_t)x; /* the least number wraps to itself */
                     } else {
-                        result = (uint64_t)(x / z); /* the exporter refuses a divisor of 0 */
+                        result = (uint64_t)(x / z);
                     }
                     row_y[i * p->y.s3] = net_wrapped_$y(result);
                 }

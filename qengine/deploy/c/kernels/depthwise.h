@@ -42,7 +42,8 @@ static NET_LEAF int32_t net_depthwise_code(int32_t sum, const int8_t *shifts, in
 
 /// add_taps(x, w)
 /* sums[i] += w[i] * x[i * step]: one tap of many channels. */
-static NET_LEAF void net_add_taps_$x$w(const $x_t *NET_RESTRICT x, int32_t step, const $w_t *NET_RESTRICT w, int32_t count, int32_t *NET_RESTRICT sums) {
+static NET_LEAF void net_add_taps_$x$w(
+    const $x_t *NET_RESTRICT x, int32_t step, const $w_t *NET_RESTRICT w, int32_t count, int32_t *NET_RESTRICT sums) {
     int32_t i;
     for (i = 0; i < count; i++) {
         sums[i] += (int32_t)w[i] * x[i * step];
@@ -178,7 +179,8 @@ static NET_INLINE void net_depthwise_rows_$x$w$y$o(
         for (filter = 0; filter < filters; filter++) {
             const $x_t *const from = x + (image * p->image_x + filter / p->multiplier * p->channel_x);
             const $w_t *const v = w + filter * p->kernel_height * p->kernel_width;
-            $y_t *const to = y + (image * p->image_y + filter / p->multiplier * p->channel_y + filter % p->multiplier * p->filter_y);
+            const int32_t channel = filter / p->multiplier, other = filter % p->multiplier;
+            $y_t *const to = y + (image * p->image_y + channel * p->channel_y + other * p->filter_y);
             for (down = 0; down < p->height; down++) {
                 for (start = 0; start < p->width; start += NET_ROW) {
                     const int32_t end = p->width - start < NET_ROW ? p->width : start + NET_ROW;

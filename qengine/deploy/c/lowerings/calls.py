@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from qengine.deploy.c.ir import Argument, Call, Constant, CTensor, Part, Scratch
-from qengine.deploy.c.lowerings.moves.index_maps import COPY_AXES
-from qengine.deploy.c.lowerings.nests import Nest
+from qengine.deploy.c.lowerings.nests import COPY_AXES, Nest
 
 
 def element_type(a: Argument) -> np.dtype[Any]:

@@ -18,6 +18,8 @@ from qengine.deploy.c.ir import CTensor, Parameters
 Steps = tuple[int, ...]
 AXES = 4
 """The loops of the kernels that work element by element."""
+COPY_AXES = 6
+"""The loops of the kernel that copies."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from qengine.deploy.c.ir import Call, CTensor, Operation, Parameters, Scratch
 from qengine.deploy.c.lowering import Context, NotExportable, accumulator, lowers
 from qengine.deploy.c.lowerings.elements.convert import convert_call, enough
 from qengine.deploy.c.lowerings.elements.operands import Elements, Ends, elements_of, magnitude, sum_bound
+from qengine.deploy.c.lowerings.exact import BY_ZERO
 from qengine.deploy.c.lowerings.nests import Nest
 from qengine.kernels.reference.requantize import requantize
 from qengine.model.graph import NO_ACTIVATION
@@ -203,10 +204,7 @@ def _integers(context: Context) -> Operation:
     if any(t.dtype != context.y.dtype for t in step.terms):
         raise NotExportable(f"its operands have other types than its result, {context.y.dtype}: cast them first")
     divisor = step.terms[1].value
-    if step.operation == "divide" and (divisor is None or not np.all(divisor)):
-        raise NotExportable(
-            "it divides integers by a tensor that may hold 0, and C cannot stop there: divide by a constant"
-        )
+    may_stop = step.operation == "divide" and (divisor is None or not np.all(divisor))
     elements = elements_of(context, step.terms)
     activation = step.activation or NO_ACTIVATION
     if activation != NO_ACTIVATION:
@@ -217,4 +215,5 @@ def _integers(context: Context) -> Operation:
         (*elements.arguments, context.y),
         {**elements.nest.numbers("a", "b", "y"), "operation": _INTEGER[step.operation]},
     )
-    return context.operation(*elements.before, call, overlap=elements.overlaps)
+    comments = (BY_ZERO,) if may_stop else ()
+    return context.operation(*elements.before, call, overlap=elements.overlaps, comments=comments)

@@ -29,6 +29,7 @@ _SECOND_CACHE = 1 << 18  # bytes of weights above which reading them costs more 
 _FEW = 16  # taps up to which vectors hold filters, and filters and pixels from which
 _MOST_PADDED = 1.34  # taps with zeros after them, for each tap
 _PART = 8  # columns take at most this part of the tensors, or there are two
+_TURNED_PART = 32  # filters that only machines with vectors hold so take at most this part of them
 
 
 @dataclass(frozen=True)
@@ -211,7 +212,7 @@ def turned_weights(taps: int, filters: int, tensors: int, pixels: int) -> int:
     """Return the number of weights that are turned for vectors of filters of few taps; 0 for none."""
     size = taps * filters
     is_worth_it = taps <= _FEW and taps % 4 == 0 and filters >= _FEW and pixels >= _FEW
-    return size if is_worth_it and 2 * size * _PART <= tensors else 0
+    return size if is_worth_it and 2 * size * _TURNED_PART <= tensors else 0
 
 
 def _window(form: Convolution, kernel: tuple[int, ...]) -> dict[str, int]:

@@ -125,7 +125,8 @@ def filter_sums(context: Context, *, takes_zero: bool = True) -> FilterSums | No
         return None
     least, most = min(x.ends[0], 0), max(x.ends[1], 0)
     half = int(np.max(np.asarray(rules.half), initial=0))
-    if rules.kept_bits is not None and _bound(weights, bias, least, most) + half >= 1 << (rules.kept_bits - 1):
+    kept = rules.kept_bits
+    if kept is not None and 2 * (_bound(weights, bias, least, most) + half) >= 1 << max(kept, 0):
         return None
     zero = _HALF_OF_16 if takes_zero and most >= _HALF_OF_16 else 0
     bias = bias + zero * weights.sum(axis=1)

@@ -27,13 +27,14 @@ from qengine.deploy.c.lowerings.mean.calls import (
 )
 from qengine.deploy.c.lowerings.mean.dividers import quotient_addends
 from qengine.deploy.c.lowerings.mean.lines import Loop, MeanLines, merged
+from qengine.deploy.c.lowerings.nests import COPY_AXES
 from qengine.deploy.c.ranges.intervals import Ends, scaled, with_zero
 from qengine.model.steps.forms import AxisSum, WindowSum
 from qengine.model.steps.means import WindowCounts
 
 Shape = tuple[int, ...]
 
-_COPY_AXES, _LINES = 6, 3
+_LINES = 3
 
 
 def pass_calls(
@@ -111,9 +112,9 @@ def _over_windows(context: Context, source: Source, form: WindowSum) -> tuple[li
 def _copy(source: Source, target: Scratch, strides: Shape) -> Call:
     """Return the call that copies elements to strides of their own."""
     axes = merged([Loop(n, a, b) for n, a, b in zip(source.shape, source.strides, strides, strict=True)])
-    if len(axes) > _COPY_AXES:
-        raise NotExportable(f"it has more than {_COPY_AXES} axes")
-    loops = (*(Loop(1),) * (_COPY_AXES - len(axes)), *axes)
+    if len(axes) > COPY_AXES:
+        raise NotExportable(f"it has more than {COPY_AXES} axes")
+    loops = (*(Loop(1),) * (COPY_AXES - len(axes)), *axes)
     numbers = {f"n{i}": one.count for i, one in enumerate(loops)}
     numbers |= {f"x{i}": one.x for i, one in enumerate(loops)} | {f"y{i}": one.y for i, one in enumerate(loops)}
     return Call("rearrange", {"x": source.dtype}, (source.argument, target), numbers)

@@ -22,12 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.deploy.c.ir import CTensor
-from qengine.deploy.c.lowerings.nests import Nest, progressions
+from qengine.deploy.c.lowerings.nests import COPY_AXES, Nest, progressions
 
 Map = NDArray[np.int64]
 FILL = -1
-COPY_AXES = 6
-"""The loops of the kernel that copies."""
 
 
 def probed(move: Callable[[Map, int], NDArray[np.int64]], shape: tuple[int, ...]) -> Map:

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 from deploy.c.lowerings.element_cases import IMAGES, case, image_weights, mixed_formats
 from deploy.c.running import SANITIZED, differences, needs_gcc
+from joined_heads import APART, FEEDS
 from networks import weights
+
+from qengine import InferenceSession
 
 pytestmark = needs_gcc
 
@@ -50,6 +53,18 @@ def test_orders_of_images(tmp_path):
     ]
     cases = [case(nodes, {"x": [2, 3, 4, 5]}, image_weights(4, 3), number=n) for n in range(3)]
     assert differences(cases, tmp_path, SANITIZED) == []
+
+
+@pytest.mark.parametrize("other", ["Q0.7", "UQ0.8"])
+def test_parts_with_formats(tmp_path, other):
+    """Parts of an output that keep formats of their own, also where the output holds them in a wider type."""
+    heads = [APART[name] for name in ("an output", "with a constant", "two joins", "sliced within parts", "padded")]
+    cases = []
+    for head in heads:
+        formats = {"b": "Q8.-1" if other == "Q0.7" else "Q9.6", "s": other}
+        session = InferenceSession(head.model(), formats=formats, qformat="Q3.4", isa="reference")
+        cases.append((session, FEEDS[:1]))
+    assert differences(cases, tmp_path) == []
 
 
 def test_constant_condition(tmp_path):

@@ -31,7 +31,7 @@ def codes_of(shape, text, seed):
 def rows(
     operator, shape, *parameters, x="Q4.11", y="Q3.12", opset=23, options=None, computed=(), nodes=None, **attributes
 ):
-    """A session with one operator on rows, and feeds: random codes, all at the ends, all equal."""
+    """A session with one operator on rows, and feeds: random codes, all at the ends, all equal, small ones."""
     given = {f"p{i}": codes_of(p, "Q1.6", i) + np.float32(0.5) for i, p in enumerate(parameters)}
     fed = {name: a for i, (name, a) in enumerate(given.items()) if i in computed}
     model = network(
@@ -46,6 +46,7 @@ def rows(
     arrays = [codes_of(shape, x, 5), np.full(shape, fmt.min, np.float32), np.full(shape, fmt.max, np.float32)]
     arrays.append(np.where(np.arange(np.prod(shape)).reshape(shape) % 2, fmt.min, fmt.max).astype(np.float32))
     arrays.append(np.full(shape, fmt.step, np.float32))
+    arrays.append(np.random.default_rng(6).integers(-3, 4, shape).astype(np.float32) * np.float32(fmt.step))
     return session, [{"x": a, **fed} for a in arrays]
 
 
@@ -62,10 +63,12 @@ SOFTMAX = {
     "coarser": rows("Softmax", (3, 40), x="Q9.-2", y="Q9.-2", options={"rounding": "away"}),
     "fine": rows("Softmax", (3, 40), x="Q-2.9", y="Q-21.36"),
     "finest": rows("Softmax", (2, 300), x="Q-2.9", y="Q-41.56", options=WRAPS),
+    "ties": rows("Softmax", (4, 16), x="Q4.3", y="Q4.3"),
     "logarithm": rows("LogSoftmax", (2, 3, 50), y="Q5.10"),
     "logarithm, axis": rows("LogSoftmax", (2, 19, 5), x="UQ3.5", y="Q4.3", axis=1, options=WRAPS),
     "logarithm, fine": rows("LogSoftmax", (2, 40), x="Q-2.17", y="Q3.4", options={"rounding": "trunc"}),
     "logarithm, finer": rows("LogSoftmax", (2, 40), x="Q-34.41", y="Q3.4"),
+    "logarithm, low bits": rows("LogSoftmax", (3, 40), x="Q4.3", y="Q-21.36", options=WRAPS),
     "logarithm, coarse": rows("LogSoftmax", (3, 40), x="Q14.-7", y="Q14.-7", options={"rounding": "half_up"}),
     "logarithm, coerced": rows("LogSoftmax", (2, 5, 7), y="Q5.10", opset=11),
 }
@@ -74,7 +77,7 @@ NORMALIZATIONS = {
     "bytes": rows("LayerNormalization", (3, 33), (33,), (33,), x="Q4.3", y="Q2.5"),
     "one number": rows("LayerNormalization", (4, 50), (1,), x="UQ3.5", y="UQ2.6", options=WRAPS),
     "long": rows("LayerNormalization", (2, 20000), (20000,), (20000,), options={"rounding": "half_up"}),
-    "long, bytes": rows("LayerNormalization", (1, 70000), (1,), x="UQ3.5"),
+    "longest": rows("LayerNormalization", (1, 70000), (1,), x="UQ0.16", y="Q-6.21", options=WRAPS),
     "fine": rows("LayerNormalization", (4, 50), (50,), (50,), x="Q-14.29", epsilon=1.0),
     "large epsilon": rows("LayerNormalization", (4, 50), (50,), (50,), x="Q-20.35", epsilon=1000.0),
     "no epsilon": rows("LayerNormalization", (4, 50), (50,), (50,), x="Q4.3", epsilon=0.0),
@@ -89,6 +92,15 @@ NORMALIZATIONS = {
     "mean and variance": rows("MeanVarianceNormalization", (2, 6, 5, 7), axes=[2, 3]),
     "mean and variance, an axis": rows("MeanVarianceNormalization", (2, 6, 17), axes=[1], options=WRAPS),
     "mean and variance, outer axes": rows("MeanVarianceNormalization", (3, 4, 5, 2), axes=[0, 2]),
+    "mean and variance, low bits": rows("MeanVarianceNormalization", (200, 5, 3), axes=[1], y="Q-9.24", options=WRAPS),
+    "computed, ties of offsets": rows(
+        "LayerNormalization",
+        (3, 33),
+        (33,),
+        (33,),
+        computed=(0, 1),
+        options={"formats": {"x": "Q3.4", "y": "Q-7.22", "p0": "Q9.-2", "p1": "Q-8.23"}, "overflow": "wrap"},
+    ),
     "computed": rows("LayerNormalization", (3, 33), (33,), (33,), computed=(0, 1)),
     "computed offset": rows(
         "LayerNormalization",
