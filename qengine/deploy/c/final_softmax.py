@@ -34,7 +34,11 @@ def without_softmax(session: InferenceSession) -> tuple[list[str], list[str]]:
         )
     if not notes:
         kinds = {n.operator if (n := _maker(v.name, made)) else "an input" for v in graph.outputs}
-        why = "it reads an input or a constant" if kinds & {*_DROPPED} else f"the outputs come from {', '.join(sorted(kinds))}"
+        why = (
+            "it reads an input or a constant"
+            if kinds & {*_DROPPED}
+            else f"the outputs come from {', '.join(sorted(kinds))}"
+        )
         raise OptionError(f"there is no Softmax to leave out: {why}")
     return list(dict.fromkeys(names)), notes
 

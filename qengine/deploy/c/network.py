@@ -18,7 +18,7 @@ from qengine.deploy.c.layouts import Order, order_of
 from qengine.deploy.c.lowering import Context, NotExportable, lower
 from qengine.deploy.c.ranges.ends import ends_of, word_ends
 from qengine.deploy.c.sharing import with_shared_constants
-from qengine.deploy.vectors.names import identifier, identifiers
+from qengine.deploy.vectors.names import identifiers
 from qengine.errors import OptionError, UnsupportedError
 from qengine.model.graph import Node
 from qengine.model.ops.operator import NeedsRun
@@ -45,7 +45,7 @@ def network_of(
     outputs
         Tensors that are outputs in C; None for those of the model.
     prefix
-        Prefix of all names in C, with which no identifier of a tensor begins.
+        Prefix of all names in C, with which the name of no tensor begins.
 
     Raises
     ------
@@ -82,14 +82,7 @@ class _Lowered:
         plan = self.plan
         names = [t.name for t in plan.inputs] + [s.output.name for s in plan.steps]
         names += [f"{name} output" for name in plan.outputs if name not in names or name in self._inputs]
-        self.c_names = self._identifiers(names)
-
-    def _identifiers(self, names: list[str]) -> dict[str, str]:
-        """Return an identifier for each name; a parameter `net_run` would hide the function."""
-        start = f"{self.prefix}_".lower()
-        spelled = {name: f"t\0{name}" if identifier(name).lower().startswith(start) else name for name in names}
-        found = identifiers(spelled.values(), taken_names())
-        return {name: found[one] for name, one in spelled.items()}
+        self.c_names = identifiers(names, taken_names(), (f"{self.prefix.lower()}_", "step_"))
 
     @property
     def _inputs(self) -> set[str]:
@@ -134,13 +127,30 @@ class _Lowered:
         try:
             for bound_step in group:
                 _check(bound_step)
-            operation = lower(context)
+            operation = self._constant(context) if self._reads_nothing(first) else lower(context)
         except NotExportable as error:
             self.reasons.append(f"{first.node.operator} '{first.node.name or first.output.name}': {error}")
             return
         if operation.view is not None and operation.output.place == "output":
             operation = _copied(operation)
         self.operations.append(operation)
+
+    def _reads_nothing(self, bound_step: BoundStep) -> bool:
+        """Whether all that a step reads is without elements, so that its results are constants."""
+        return bool(bound_step.reads) and not any(self.tensors[name].size for name in bound_step.reads)
+
+    def _constant(self, context: Context) -> Operation:
+        """Return the copies of what a step computes of tensors without elements."""
+        calls = []
+        for one, y in zip(context.group, context.outputs, strict=True):
+            empty = [
+                np.zeros(self.tensors[s].shape, self.tensors[s].dtype) if isinstance(s, str) else s for s in one.sources
+            ]
+            with one.node.errors_named():
+                found = y.placed(c_array(np.asarray(one.kernel(*empty)).reshape(y.shape)))
+            if y.size:
+                calls.append(copy(Constant(f"{y.c_name}_value", found, f"'{y.name}'"), y))
+        return context.operation(*calls)
 
     def _output(self, name: str, t: Tensor) -> CTensor:
         """Return an output: as a step computes it, or a copy of an input or of a constant."""
@@ -150,10 +160,10 @@ class _Lowered:
         c_name = self.c_names[f"{name} output"]
         order = tuple(range(t.ndim))
         if source is None:
-            array = t.elements
-            info = np.iinfo(array.dtype if array.dtype.kind in "iu" else np.uint8)
+            array = c_array(t.elements)
+            info = np.iinfo(array.dtype)
             tensor = CTensor(name, c_name, array.dtype, t.shape, order, t.format, "output", (info.min, info.max))
-            source = Constant(f"{c_name}_value", np.ascontiguousarray(array).reshape(-1), f"'{name}'")
+            source = Constant(f"{c_name}_elements", np.ascontiguousarray(array).reshape(-1), f"'{name}'")
         else:
             assert isinstance(source, CTensor)
             tensor = replace(source, c_name=c_name, place="output")
@@ -162,6 +172,11 @@ class _Lowered:
         call = copy(source, tensor)
         self.operations.append(Operation(node, "move", (tensor,), reads, (call,), overlap=(None,) * len(reads)))
         return tensor
+
+
+def c_array(array: Array) -> Array:
+    """Return elements in a type of C: truth values are 0 and 1."""
+    return array.astype(np.uint8) if array.dtype.kind == "b" else array
 
 
 def copy(source: CTensor | Constant, target: CTensor, offset: int = 0) -> Call:

@@ -51,7 +51,7 @@ def is_word_of_c(text: str) -> bool:
     return text.lower() in _WORDS_OF_C or _TYPES.fullmatch(text.lower()) is not None
 
 
-def identifiers(names: Iterable[str], others: Iterable[str] = ()) -> dict[str, str]:
+def identifiers(names: Iterable[str], others: Iterable[str] = (), beginnings: tuple[str, ...] = ()) -> dict[str, str]:
     """Return an identifier for each name, different ones for different names; the first of equal ones stays plain.
 
     Parameters
@@ -60,13 +60,18 @@ def identifiers(names: Iterable[str], others: Iterable[str] = ()) -> dict[str, s
         The names.
     others
         Identifiers that none of them may get.
+    beginnings
+        Beginnings in small letters that none of them may have; such a name gets a letter before it.
     """
+    apart = next(f"{letter}_" for letter in "xyzt" if f"{letter}_" not in beginnings)
     found: dict[str, str] = {}
     taken = {other.lower() for other in others}
     for name in names:
         if name in found:
             continue
         wanted = identifier(name)
+        if wanted.lower().startswith(beginnings):
+            wanted = apart + wanted
         fresh, number = wanted, 2
         while fresh.lower() in taken:
             fresh, number = f"{wanted}_{number}", number + 1

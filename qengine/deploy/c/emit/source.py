@@ -51,6 +51,8 @@ class SourceWriter:
         if holder.place != "arena":
             name, offset = parameter_of(holder), before // tensor.dtype.itemsize
             return f"{name} + {offset}" if offset else name
+        if not self.arena.bytes:  # of a tensor without elements
+            return _typed("arena", tensor.dtype, is_read)
         return _at(self.arena.offsets[tensor], tensor.dtype, is_read)
 
     def _run_in(self, steps: StepFunctions) -> str:
@@ -100,4 +102,8 @@ def _comment(index: int, one: Operation) -> str:
 
 def _at(start: int, dtype: np.dtype[Any], is_read: bool) -> str:
     """Return the pointer to elements in the arena."""
-    return f"({'const ' if is_read else ''}{CType.of(dtype).name} *)(void *)(memory + {start})"
+    return _typed(f"(void *)(memory + {start})", dtype, is_read)
+
+
+def _typed(pointer: str, dtype: np.dtype[Any], is_read: bool) -> str:
+    return f"({'const ' if is_read else ''}{CType.of(dtype).name} *){pointer}"

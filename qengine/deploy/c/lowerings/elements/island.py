@@ -10,7 +10,7 @@ import numpy as np
 
 from qengine.deploy.c.epilogue import epilogue
 from qengine.deploy.c.ir import Call, Operation
-from qengine.deploy.c.lowering import Context, NotExportable, lowers
+from qengine.deploy.c.lowering import Context, NotExportable, accumulator, lowers
 from qengine.deploy.c.lowerings.elements.convert import convert_call, enough
 from qengine.deploy.c.lowerings.elements.operands import elements_of, magnitude
 from qengine.kernels.reference.word import Word
@@ -28,6 +28,8 @@ _OPERATIONS = (
     "logical_or",
     "logical_xor",
 )
+_SIGNIFICANDS = {"float16": 11, "float32": 24, "float64": 53}
+_FLOAT16_BITS, _FLOAT16_MOST = 24, 65504
 _FAR = 100  # fraction bits up to which float32 holds every code exactly
 _MOST_LEFT = 40
 _BEYOND_WORDS = 1 << 17  # integers up to here are exact after a shift to the left
@@ -86,13 +88,15 @@ def _compared_with_zero(context: Context, *, is_zero: bool) -> Operation:
 
 @lowers(Island, lambda c: isinstance(c.step.function, Converted), first=50)
 def lower_cast(context: Context) -> Operation:
-    """Return a Cast to integers or truth values."""
+    """Return a Cast to integers, truth values, or real numbers of another type, which have codes too."""
     step: Island = context.step
     y = context.y
     if not y.size:
         return context.operation()
     (t,) = step.inputs
     bits = _fraction_bits(t)
+    if context.out.format is not None:
+        return _rounded(context, bits)
     if y.dtype.kind == "b":
         return _compared_with_zero(context, is_zero=False)
     elements = elements_of(context, step.inputs)
@@ -105,6 +109,22 @@ def lower_cast(context: Context) -> Operation:
     if not fits and t.format is not None:
         raise NotExportable(f"codes of {t.format} do not fit in {y.dtype}: cast to a wider type")
     call = Call("cast" if fits else "cast_wrapped", types, (x.argument, y), elements.nest.numbers("x", "y"))
+    return context.operation(*elements.before, call, overlap=elements.overlaps)
+
+
+def _rounded(context: Context, bits: int) -> Operation:
+    """Return the cast of codes to real numbers that are codes."""
+    (t,), out = context.step.inputs, context.out
+    elements = elements_of(context, [t])
+    (x,) = elements.operands
+    bound = magnitude(x.ends)
+    if out.dtype.name not in _SIGNIFICANDS or bound > 1 << _SIGNIFICANDS[out.dtype.name]:
+        raise NotExportable(f"codes up to {bound} of '{t.name}' are not exact in {out.dtype}: cast to float32")
+    if out.dtype == np.float16 and not (bits <= _FLOAT16_BITS and bound <= _FLOAT16_MOST * 2.0**bits):
+        raise NotExportable(f"codes of {t.format} are not exact in float16: cast to float32")
+    shift = enough(bits - out.fraction_bits, bound)
+    numbers = epilogue(context.arithmetic.word(out.one_format).unshifted, shift)
+    call = convert_call(x.argument, context.y, elements.nest, numbers, accumulator(bound, shift))
     return context.operation(*elements.before, call, overlap=elements.overlaps)
 
 
