@@ -200,7 +200,9 @@ def _integers(context: Context) -> Operation:
     """Return arithmetic on integers without a format, which wraps."""
     step: Combine = context.step
     if len(step.terms) != _PAIR or step.operation not in _INTEGER:
-        raise NotExportable(f"it computes {step.operation} of {len(step.terms)} tensors of integers, C has it of two")
+        raise NotExportable(
+            f"it is {step.operation} of {len(step.terms)} tensors of integers: use Add, Sub, Mul or Div"
+        )
     if any(t.dtype != context.y.dtype for t in step.terms):
         raise NotExportable(f"its operands have other types than its result, {context.y.dtype}: cast them first")
     divisor = step.terms[1].value

@@ -29,7 +29,7 @@ def _picked(context: Context) -> tuple[Tensor, ...]:
     evaluation: Evaluation = context.step.evaluation
     x, *others = evaluation.inputs
     assert x is not None
-    if evaluation.rule is not Picking and x.is_float:
+    if evaluation.rule is not Picking and x.is_float and evaluation.outputs[0].name:
         raise NotExportable("its result has another format than its input: give both the same one")
     return (x, *(t for t in others if t is not None))
 
