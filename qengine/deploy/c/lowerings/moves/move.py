@@ -201,8 +201,10 @@ def lower_bounded(context: Context) -> Operation:
     x, y = context.tensors[step.x.name], context.y
     low, high = (_bound(step.x, c) for c in step.constants)
     least, most = x.ends
-    low = least if low is None else low
-    high = most if high is None else high
+    if low is None:
+        low = least if high is None else min(least, high)
+    if high is None:
+        high = max(most, low)  # a bound above all codes is the result
     if (low <= least and high >= most) or not y.size:
         return moved(context, step.x, np.arange(x.size), 0)
     if not -(1 << 63) <= min(low, high) <= max(low, high) < 1 << 63:

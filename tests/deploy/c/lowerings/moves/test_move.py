@@ -207,3 +207,25 @@ def test_refused_by_name(nodes, inputs, named):
     session = InferenceSession(network(nodes, inputs=inputs, opset=18), qformat="Q3.4", isa="reference")
     with pytest.raises(UnsupportedError, match=named):
         network_of(session, feeds(inputs, 0))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (("Clip", -3.0, -1.0), ("Relu",)),
+        (("Clip", 1.0, 3.0), ("Clip", None, 0.5)),
+        (("Clip", -2.0, -1.0), ("Clip", -0.5)),
+    ],
+)
+def test_a_bound_beyond_all_codes(first, second, tmp_path):
+    """The known ends of an input give the bound that an operator does not name; they must not cross the other one."""
+    nodes, constants = [], {}
+    for number, (operator, *bounds) in enumerate((first, second)):
+        source = ("x", "t")[number]
+        names = [source, *(f"b{number}{i}" if bound is not None else "-" for i, bound in enumerate(bounds))]
+        constants |= {f"b{number}{i}": bound for i, bound in enumerate(bounds) if bound is not None}
+        nodes.append((operator, " ".join(names), ("a", "y")[number]))
+    nodes.insert(1, ("Transpose", "a", "t", {"perm": [0, 2, 1]}))
+    model = network(nodes, inputs={"x": [2, 3, 4]}, outputs=("a", "t", "y"), constants=constants)
+    fed = {"x": np.random.default_rng(0).standard_normal((2, 3, 4)).astype(np.float32)}
+    assert differences([(InferenceSession(model, qformat="Q3.4"), [fed])], tmp_path) == []
