@@ -31,7 +31,10 @@ class Failure(AssertionError):  # noqa: N818
     @property
     def is_of_size(self) -> bool:
         """Whether the program is too large for the machine."""
-        return re.search("not within region|too little memory|will not fit|overflowed|array .* is too large", str(self)) is not None
+        return (
+            re.search("not within region|too little memory|will not fit|overflowed|array .* is too large", str(self))
+            is not None
+        )
 
 
 @dataclass(frozen=True)

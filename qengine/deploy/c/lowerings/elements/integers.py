@@ -13,8 +13,8 @@ from qengine.deploy.c.epilogue import epilogue
 from qengine.deploy.c.ir import Array, Call, Operation
 from qengine.deploy.c.lowering import Context, NotExportable, accumulator, lowers
 from qengine.deploy.c.lowerings.elements.convert import enough
+from qengine.deploy.c.lowerings.elements.exact import BY_ZERO, attributes_of, is_evaluation_of
 from qengine.deploy.c.lowerings.elements.operands import elements_of, magnitude
-from qengine.deploy.c.lowerings.exact import BY_ZERO, is_evaluation_of
 from qengine.model.graph import NO_ACTIVATION
 from qengine.model.ops.functions import IntegerPower
 from qengine.model.steps import Island, Tensor
@@ -59,7 +59,7 @@ def lower_bitwise_not(context: Context) -> Operation:
 @lowers(Island, is_evaluation_of("BitShift"), first=60)
 def lower_bit_shift(context: Context) -> Operation:
     """Return bits moved to the left or right."""
-    return integer_function(context, context.step.inputs, _SHIFTS[context.bound_step.node.attributes["direction"]])
+    return integer_function(context, context.step.inputs, _SHIFTS[attributes_of(context)["direction"]])
 
 
 @lowers(Island, lambda c: isinstance(c.step.function, Remainder), first=60)

@@ -9,8 +9,15 @@ import numpy as np
 
 from qengine.deploy.c.ir import Call, Operation, Scratch
 from qengine.deploy.c.lowering import Context, NotExportable, lowers
+from qengine.deploy.c.lowerings.elements.exact import (
+    Memory,
+    attributes_of,
+    check_exact,
+    is_evaluation_of,
+    plain_strides,
+    rounded,
+)
 from qengine.deploy.c.lowerings.elements.operands import magnitude
-from qengine.deploy.c.lowerings.exact import Memory, check_exact, is_evaluation_of, plain_strides, rounded
 from qengine.deploy.c.lowerings.nests import AXES, Nest, in_memory
 from qengine.model.eager.elements import axes_of
 from qengine.model.steps import Evaluated, Mean, Tensor
@@ -67,8 +74,8 @@ def lower_reduction(context: Context) -> Operation:
     most = check_exact(evaluation)
     if given is not None and given.value is None:
         raise NotExportable("its axes are computed during the run, and C needs constants")
-    listed = node.attributes.get("axes") if given is None else given.value.tolist()
-    if not listed and node.attributes.get("noop_with_empty_axes", 0):
+    listed = attributes_of(context).get("axes") if given is None else given.value.tolist()
+    if not listed and attributes_of(context).get("noop_with_empty_axes", 0):
         raise NotExportable("it has no axes, and so reduces nothing: use Abs or Mul")
     axes = axes_of(listed, x.ndim) if listed else tuple(range(x.ndim))
     if not context.y.size:
