@@ -83,7 +83,10 @@ def blocks() -> Mapping[str, Block]:
     return found
 
 
-_TAKEN = ("arena", "memory", "scratch", "null", "eof", "size_t", "linux", "unix", "i386", "errno", "memcpy", "memset")
+_TAKEN = """
+arena memory scratch null eof size_t linux unix i386 errno stdin stdout stderr memcpy memset near far complex noreturn
+assert step
+"""
 
 
 @cache
@@ -93,7 +96,7 @@ def taken_names() -> frozenset[str]:
     A tensor "row" would have the constants `net_row_shift`, which is a kernel.
     """
     parts = (name.split("_") for name in blocks())
-    return frozenset(_TAKEN).union("_".join(p[:n]) for p in parts for n in range(1, len(p)))
+    return frozenset(_TAKEN.split()).union("_".join(p[:n]) for p in parts for n in range(1, len(p)))
 
 
 def _blocks_of(text: str) -> Iterable[Block]:

@@ -31,7 +31,9 @@ Array = NDArray[Any]
 _MOST_REASONS = 8
 
 
-def network_of(session: InferenceSession, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None) -> CNetwork:
+def network_of(
+    session: InferenceSession, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None, prefix: str = "net"
+) -> CNetwork:
     """Return the network in C for the shapes of some feeds.
 
     Parameters
@@ -42,6 +44,8 @@ def network_of(session: InferenceSession, feeds: Mapping[str, Any], outputs: Seq
         An array for every input. Their shapes count, and the elements of those that decide shapes.
     outputs
         Tensors that are outputs in C; None for those of the model.
+    prefix
+        Prefix of all names in C, with which the name of no tensor begins.
 
     Raises
     ------
@@ -50,7 +54,7 @@ def network_of(session: InferenceSession, feeds: Mapping[str, Any], outputs: Seq
     UnsupportedError
         If C cannot compute an operator, or the data decides how a run continues.
     """
-    return _Lowered(plan_of(session, feeds, outputs)).network()
+    return _Lowered(plan_of(session, feeds, outputs), prefix).network()
 
 
 def plan_of(session: InferenceSession, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None) -> Plan:
@@ -69,6 +73,7 @@ def plan_of(session: InferenceSession, feeds: Mapping[str, Any], outputs: Sequen
 @dataclass
 class _Lowered:
     plan: Plan
+    prefix: str
     tensors: dict[str, CTensor] = field(default_factory=dict)
     operations: list[Operation] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
@@ -77,7 +82,7 @@ class _Lowered:
         plan = self.plan
         names = [t.name for t in plan.inputs] + [s.output.name for s in plan.steps]
         names += [f"{name} output" for name in plan.outputs if name not in names or name in self._inputs]
-        self.c_names = identifiers(names, taken_names())
+        self.c_names = identifiers(names, taken_names(), (f"{self.prefix.lower()}_", "step_"))
 
     @property
     def _inputs(self) -> set[str]:
@@ -158,7 +163,7 @@ class _Lowered:
             array = c_array(t.elements)
             info = np.iinfo(array.dtype)
             tensor = CTensor(name, c_name, array.dtype, t.shape, order, t.format, "output", (info.min, info.max))
-            source = Constant(f"{c_name}_value", np.ascontiguousarray(array).reshape(-1), f"'{name}'")
+            source = Constant(f"{c_name}_elements", np.ascontiguousarray(array).reshape(-1), f"'{name}'")
         else:
             assert isinstance(source, CTensor)
             tensor = replace(source, c_name=c_name, place="output")

@@ -14,6 +14,9 @@ auto bool break case char class const constexpr continue default delete do doubl
 false float for friend goto if inline int int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t long main
 mutable namespace new operator private protected public register restrict return short signed sizeof static struct
 switch template this throw true try typedef typename union unsigned using virtual void volatile while and or not xor
+alignas alignof and_eq asm bitand bitor catch char8_t char16_t char32_t co_await co_return co_yield compl concept
+const_cast consteval constinit decltype dynamic_cast not_eq noexcept nullptr or_eq reinterpret_cast requires
+static_assert static_cast thread_local typeid typeof typeof_unqual wchar_t xor_eq
 always assign begin buf casez deassign defparam disable edge end endcase endmodule endfunction event force forever fork
 function initial inout input output integer join logic module nand negedge nor parameter posedge reg release repeat
 signal task time tri wait wand wire wor clk rst dut con prn aux nul
@@ -38,7 +41,7 @@ def is_reserved(text: str) -> bool:
     return text.lower() in _KEYWORDS
 
 
-def identifiers(names: Iterable[str], others: Iterable[str] = ()) -> dict[str, str]:
+def identifiers(names: Iterable[str], others: Iterable[str] = (), beginnings: tuple[str, ...] = ()) -> dict[str, str]:
     """Return an identifier for each name, different ones for different names; the first of equal ones stays plain.
 
     Parameters
@@ -47,13 +50,18 @@ def identifiers(names: Iterable[str], others: Iterable[str] = ()) -> dict[str, s
         The names.
     others
         Identifiers that none of them may get.
+    beginnings
+        Beginnings in small letters that none of them may have; such a name gets a letter before it.
     """
+    apart = next(f"{letter}_" for letter in "xyzt" if f"{letter}_" not in beginnings)
     found: dict[str, str] = {}
     taken = {other.lower() for other in others}
     for name in names:
         if name in found:
             continue
         wanted = identifier(name)
+        if wanted.lower().startswith(beginnings):
+            wanted = apart + wanted
         fresh, number = wanted, 2
         while fresh.lower() in taken:
             fresh, number = f"{wanted}_{number}", number + 1

@@ -93,7 +93,7 @@ class Comparison:
     @cached_property
     def sources(self) -> list[Source]:
         """The text of the networks in C, one in two as one file."""
-        found = (network_of(session, runs[0]) for session, runs in self.cases)
+        found = (network_of(session, runs[0], prefix=f"net{i}") for i, (session, runs) in enumerate(self.cases))
         return [source_files(network, f"net{i}", one_file=i % 2 == 1) for i, network in enumerate(found)]
 
     @cached_property

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from deploy.c.running import Case, Comparison
-from deploy.c.toolchains import Toolchain, toolchain
+from deploy.c.toolchains import Failure, Toolchain, toolchain
 from random_graphs.deep_cases import ALL, deep_case
 
 import qengine
@@ -30,6 +30,7 @@ MACHINES = (
 )
 REASONS = {
     "real numbers": "it computes real numbers",
+    "four spatial axes": "is a convolution over . axes",
 }
 """Why C does not compute an operator: the only reasons that may occur."""
 
@@ -106,6 +107,23 @@ def test_many_graphs_are_clean(start, tmp_path):
 def test_codes_are_equal_everywhere(name, tmp_path):
     seeds = range(MACHINES.index(name) % SHARE, GRAPHS, SHARE)
     assert not (found := wrong(seeds, tmp_path, toolchain(name))), "\n".join(found)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", ["AVR atmega1284p", "Cortex-M0"])
+def test_codes_are_equal_on_small_machines(name, tmp_path):
+    """One program for each graph that has room: 16 kB of memory, and on an AVR integers of 16 bits."""
+    found, ran = [], 0
+    for seed in range(GRAPHS):
+        (tmp_path / f"{seed}").mkdir()
+        try:
+            found += wrong([seed], tmp_path / f"{seed}", toolchain(name))
+            ran += 1
+        except Failure as failure:
+            if not failure.is_of_size:
+                raise
+    assert not found, "\n".join(found)
+    assert ran >= GRAPHS / 2
 
 
 def test_few_graphs_are_refused():

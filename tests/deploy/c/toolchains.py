@@ -28,6 +28,11 @@ SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 class Failure(AssertionError):  # noqa: N818
     """A program that was not compiled or did not end well; the message has the command and its output."""
 
+    @property
+    def is_of_size(self) -> bool:
+        """Whether the program is too large for the machine."""
+        return re.search("not within region|too little memory|will not fit|overflowed|array .* is too large", str(self)) is not None
+
 
 @dataclass(frozen=True)
 class Toolchain:
@@ -204,6 +209,9 @@ def _riscv(name: str, bits: int, architecture: str, abi: str) -> Toolchain:
     )
 
 
+_AVR_STACK = 1536  # bytes of memory that a program leaves free
+
+
 def _avr(device: str, flash: int, ram: int) -> Toolchain:
     return Toolchain(
         f"AVR {device}",
@@ -213,6 +221,7 @@ def _avr(device: str, flash: int, ram: int) -> Toolchain:
         "avr.c",
         flash,
         ram,
+        (f"-Wl,--defsym=__DATA_REGION_LENGTH__={ram - _AVR_STACK}",),
     )
 
 
