@@ -119,7 +119,7 @@ def encoded(context: Context, t: Tensor) -> Tensor:
 
 
 def reals_as_codes(context: Context, reals: Array) -> Array:
-    """Return real numbers that a step writes as codes of its output; integers and truth values as they are."""
+    """Return real numbers that a step writes as codes of its output; integers and truth values remain."""
     out = context.out
     if out.format is None:
         return reals.astype(out.dtype)
@@ -136,9 +136,9 @@ def rounded(context: Context, memory: Memory, x: Argument, fraction_bits: int, b
     x
         The codes.
     fraction_bits
-        Their fraction bits.
+        Fraction bits of the codes.
     bound
-        Their largest magnitude.
+        Largest magnitude of the codes.
     calls
         The calls.
     """

@@ -104,7 +104,9 @@ def lower_power(context: Context) -> Operation:
     (x,) = context.step.inputs
     exponent = context.step.function.exponent
     if exponent.dtype.kind not in "iu" or (exponent < 0).any():
-        raise NotExportable(f"its exponent {exponent.item()} is no whole number from 0 on, and C has no real numbers")
+        raise NotExportable(
+            f"its exponent is {exponent.item()} and C has whole numbers from 0 on: cast its input to a float"
+        )
     power = np.array(exponent.reshape(()), x.dtype)
     if int(power) != int(exponent.item()):
         raise NotExportable(f"its exponent {exponent.item()} does not fit in {x.dtype}: cast its input to a wider type")
