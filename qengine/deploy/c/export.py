@@ -134,7 +134,7 @@ class _Export:
         arrays, on_shapes = feeds_of_shapes(session, self.shapes, self.samples[0] if self.samples else None)
         self.notes += on_shapes
         plan = plan_of(session, arrays, outputs)
-        network = network_of(session, arrays, outputs)
+        network = network_of(session, arrays, outputs, options.name)
         stamp = Stamp.of(session, self.command)
         source = source_files(
             network, options.name, stamp, session.rules, one_file=options.one_file, ram=options.most_bytes

@@ -83,17 +83,17 @@ def blocks() -> Mapping[str, Block]:
     return found
 
 
-_TAKEN = ("arena", "memory", "scratch", "null", "eof", "size_t", "linux", "unix", "i386", "errno", "memcpy", "memset")
+_TAKEN = "arena memory scratch null eof memcpy memset step"
 
 
 @cache
 def taken_names() -> frozenset[str]:
-    """Return identifiers that no tensor may have: of the source, of systems, and beginnings of the names of kernels.
+    """Return identifiers that no tensor may have: of the source, and beginnings of the names of kernels.
 
     A tensor "row" would have the constants `net_row_shift`, which is a kernel.
     """
     parts = (name.split("_") for name in blocks())
-    return frozenset(_TAKEN).union("_".join(p[:n]) for p in parts for n in range(1, len(p)))
+    return frozenset(_TAKEN.split()).union("_".join(p[:n]) for p in parts for n in range(1, len(p)))
 
 
 def _blocks_of(text: str) -> Iterable[Block]:

@@ -1,4 +1,4 @@
-"""From a session to the network in C: the plan for fixed shapes, step by step.
+"""The network in C of a session: the plan for fixed shapes, step by step.
 
 What C cannot compute is collected over all steps, so that a user sees every reason at once, before a file is written.
 """
@@ -31,7 +31,9 @@ Array = NDArray[Any]
 _MOST_REASONS = 8
 
 
-def network_of(session: InferenceSession, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None) -> CNetwork:
+def network_of(
+    session: InferenceSession, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None, prefix: str = "net"
+) -> CNetwork:
     """Return the network in C for the shapes of some feeds.
 
     Parameters
@@ -42,6 +44,8 @@ def network_of(session: InferenceSession, feeds: Mapping[str, Any], outputs: Seq
         An array for every input. Their shapes count, and the elements of those that decide shapes.
     outputs
         Tensors that are outputs in C; None for those of the model.
+    prefix
+        Prefix of all names in C, with which the name of no tensor begins.
 
     Raises
     ------
@@ -50,7 +54,7 @@ def network_of(session: InferenceSession, feeds: Mapping[str, Any], outputs: Seq
     UnsupportedError
         If C cannot compute an operator, or the data decides how a run continues.
     """
-    return _Lowered(plan_of(session, feeds, outputs)).network()
+    return _Lowered(plan_of(session, feeds, outputs), prefix).network()
 
 
 def plan_of(session: InferenceSession, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None) -> Plan:
@@ -69,6 +73,7 @@ def plan_of(session: InferenceSession, feeds: Mapping[str, Any], outputs: Sequen
 @dataclass
 class _Lowered:
     plan: Plan
+    prefix: str
     tensors: dict[str, CTensor] = field(default_factory=dict)
     operations: list[Operation] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
@@ -77,7 +82,7 @@ class _Lowered:
         plan = self.plan
         names = [t.name for t in plan.inputs] + [s.output.name for s in plan.steps]
         names += [f"{name} output" for name in plan.outputs if name not in names or name in self._inputs]
-        self.c_names = identifiers(names, taken_names())
+        self.c_names = identifiers(names, taken_names(), (f"{self.prefix.lower()}_", "step_"))
 
     @property
     def _inputs(self) -> set[str]:
@@ -96,8 +101,8 @@ class _Lowered:
                 self._place(bound_step, orders)
             self._lower(group)
         for name, t in self.plan.outputs.items():
-            if t.value is not None and _refusal(t):
-                self.reasons.append(f"output '{name}': {_refusal(t)}")
+            if name not in self.tensors and _refusal(t):
+                self.reasons.append(f"output '{name}' is a constant of {t.dtype} without a format: make it no output")
         if self.reasons:
             raise UnsupportedError(_refused(self.reasons))
         outputs = tuple(self._output(name, t) for name, t in self.plan.outputs.items())
@@ -113,7 +118,7 @@ class _Lowered:
         is_output = t.name in self.plan.outputs
         plain = tuple(range(t.ndim))
         orders[t.name] = plain if is_output else order_of(bound_step.step, t.shape, orders)
-        ends = ends_of(bound_step, {name: one.ends for name, one in self.tensors.items()})
+        ends = ends_of(bound_step, {name: self.tensors[name].ends for name in bound_step.reads})
         self._add(t, orders[t.name], "output" if is_output else "arena", ends)
 
     def _lower(self, group: tuple[BoundStep, ...]) -> None:
@@ -144,7 +149,7 @@ class _Lowered:
             with one.node.errors_named():
                 found = y.placed(c_array(np.asarray(one.kernel(*empty)).reshape(y.shape)))
             if y.size:
-                calls.append(copy(Constant(f"{y.c_name}_value", found, f"'{y.name}'"), y))
+                calls.append(copy(Constant(f"{y.c_name}_elements", found, f"'{y.name}'"), y))
         return context.operation(*calls)
 
     def _output(self, name: str, t: Tensor) -> CTensor:
@@ -158,7 +163,7 @@ class _Lowered:
             array = c_array(t.elements)
             info = np.iinfo(array.dtype)
             tensor = CTensor(name, c_name, array.dtype, t.shape, order, t.format, "output", (info.min, info.max))
-            source = Constant(f"{c_name}_value", np.ascontiguousarray(array).reshape(-1), f"'{name}'")
+            source = Constant(f"{c_name}_elements", np.ascontiguousarray(array).reshape(-1), f"'{name}'")
         else:
             assert isinstance(source, CTensor)
             tensor = replace(source, c_name=c_name, place="output")

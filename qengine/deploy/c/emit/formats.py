@@ -35,16 +35,18 @@ def order_names(tensor: CTensor) -> str:
     return " ".join(f"axis{axis}" for axis in tensor.order)
 
 
-def value_text(fmt: Format | None) -> str:
-    """Return what a code means."""
+def value_text(tensor: CTensor) -> str:
+    """Return what a code means, and which codes there are."""
+    fmt = tensor.format
     if fmt is None:
-        return "integers"
+        return "truth values: 0 and 1" if tensor.dtype.kind == "b" else "integers"
+    word = fmt.word()
+    codes = f"codes {word.least} to {word.most}"
     if isinstance(fmt, QFormat):
-        word = fmt.word()
         ends = f"{_number(word.least, fmt.fraction_bits)} to {_number(word.most, fmt.fraction_bits)}"
-        return f"{fmt}: value = code {_scale(fmt.fraction_bits)}, {ends}"
+        return f"{fmt}: value = code {_scale(fmt.fraction_bits)}; {codes} are {ends}"
     kind = "part" if isinstance(fmt, PartFormats) else "channel"
-    return f"a format for each {kind} along axis {fmt.axis}"
+    return f"a format for each {kind} along axis {fmt.axis}; {codes}"
 
 
 def _scale(n: int) -> str:

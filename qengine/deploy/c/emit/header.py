@@ -25,7 +25,8 @@ extern "C" {
 #define NET_ARENA_BYTES @bytes@
 #define NET_ARENA_ALIGNMENT @alignment@
 
-/* Compute the outputs from the inputs, in a static arena: one call at a time. */
+/* Compute the outputs from the inputs, in a static arena: one call at a time. Inputs hold the codes above and no
+ * others, as tables have no entries for those; inputs, outputs and the arena share no memory. */
 void net_run(@parameters@);
 
 /* The same in an arena of the caller, of NET_ARENA_BYTES at a multiple of NET_ARENA_ALIGNMENT: calls may run at the
@@ -94,6 +95,6 @@ def _described(tensor: CTensor, role: str, name: str) -> str:
     title = "" if tensor.name == parameter_of(tensor) else f" ('{plain(tensor.name)}' in the model)"
     lines = [
         f"{parameter_of(tensor)}{title}: {role}, {shape_text(tensor)}, {c_type(tensor)} {order_text(tensor)}",
-        value_text(tensor.format),
+        value_text(tensor),
     ]
     return comment(lines) + "\n".join(macros(tensor, name)) + "\n\n"

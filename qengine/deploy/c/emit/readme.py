@@ -110,7 +110,7 @@ def readme(source: Source, name: str, stamp: Stamp, manifest: Mapping[str, Any],
         arrays="\n".join(arrays),
         arguments=", ".join(parameter_of(t) for t, _ in border),
         rows="\n".join(
-            f"| {parameter_of(t)} | {role} | {t.size} {c_type(t)} | {shape_text(t)} | {value_text(t.format)} |"
+            f"| {parameter_of(t)} | {role} | {t.size} {c_type(t)} | {shape_text(t)} | {value_text(t)} |"
             for t, role in border
         ),
         example=f"{name}_{coded.c_name}_code(value)" if coded else f"{name}_<NAME>_code(value)",

@@ -50,9 +50,10 @@ class Stamp:
 
 
 def plain(text: str) -> str:
-    """Return text that cannot end a comment or leave its line."""
+    """Return text that cannot end a comment or leave its line, and holds no trigraph."""
     found = "".join(c if c.isprintable() and ord(c) < 128 else "?" for c in text.replace("\u00b7", "+"))
-    return found.replace("*/", "* /").replace("/*", "/ *").replace("\\", "/")
+    found = found.replace("\\", "/").replace("??/", "?/").replace("*/", "* /")
+    return found.replace("/*", "/ *")
 
 
 def comment(lines: list[str]) -> str:

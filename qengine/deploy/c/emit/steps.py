@@ -13,6 +13,7 @@ from qengine.deploy.c.emit.arrays import array_text
 from qengine.deploy.c.emit.stamp import plain
 from qengine.deploy.c.ir import Argument, Call, Constant, CTensor, CType, Operation, Scratch
 from qengine.deploy.c.kernel_text import Kernels, blocks, initializer
+from qengine.deploy.c.sharing import unused
 
 _Called = tuple[str, tuple[str, ...], str, str]
 """A call: the function, its arguments, and the struct of its numbers with their initializer, "" for none."""
@@ -48,6 +49,7 @@ class StepFunctions:
     kernels: Kernels
     _names: dict[tuple[tuple[str, ...], tuple[_Called, ...]], str] = field(default_factory=dict)
     _numbers: dict[tuple[str, str], str] = field(default_factory=dict)
+    _taken: set[str] = field(default_factory=set)
     _arrays: set[str] = field(default_factory=set)
     _users: dict[str, list[str]] = field(default_factory=dict)
     _texts: dict[str, list[str]] = field(default_factory=dict)
@@ -111,12 +113,13 @@ class StepFunctions:
             if struct:
                 known = self._numbers.get((struct, numbers))
                 if known is None:
-                    known = f"{self.prefix}_{one.output.c_name}_{struct}{place or ''}_numbers"
+                    wanted = f"{self.prefix}_{one.output.c_name}_{struct}{place or ''}_numbers"
+                    known = unused(wanted, self._taken)
                     self._numbers[struct, numbers] = known
                     lines += [f"static const struct {self.prefix}_{struct} {known} =", f"    {numbers};"]
                 given = (f"&{known}", *arguments)
             body.append(f"    {function}({', '.join(given)});")
-        head = [f"/* {one.node.operator}: @{name}@ */", f"static void {name}({', '.join(parameters)}) {{"]
+        head = [f"/* {plain(one.node.operator)}: @{name}@ */", f"static void {name}({', '.join(parameters)}) {{"]
         return [*lines, *head, *body, "}\n"]
 
 

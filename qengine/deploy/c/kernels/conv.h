@@ -32,7 +32,7 @@ static NET_LEAF void net_spread_$x(
         for (; i + 4 <= count; i += 4) {
             const int32_t word = net_word(x + i);
             const int32_t next = (int32_t)((uint32_t)word >> 8);
-            const int32_t is_signed = ($x_t)-1 < 0;
+            const int32_t is_signed = ($x_t)-1 < 1;
             net_put_word(column + i, is_signed ? __sxtb16(word) : (int32_t)((uint32_t)word & 0xFF00FFU));
             net_put_word(column + i + 2, is_signed ? __sxtb16(next) : (int32_t)((uint32_t)next & 0xFF00FFU));
         }

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.deploy.c.epilogue import room
+from qengine.deploy.c.epilogue import MOST_SHIFT, room
 from qengine.deploy.c.ir import Constant, Parameters
 from qengine.deploy.c.lowering import Context
 from qengine.errors import QEngineError
@@ -86,10 +86,11 @@ class FilterSums:
             Filters in the order of the kernel; None for that of the model.
         """
         picked = slice(None) if order is None else order
+        shifts = np.maximum(self.shifts[picked], -MOST_SHIFT)  # more to the left is the same in any word
         return (
             context.constant("weights", weights.astype(self.weights.dtype), f"{context.step.w.name}: {comment}"),
             context.constant("bias", self.bias[picked].astype(np.int32), "bias of each filter, as its sums"),
-            context.constant("shifts", self.shifts[picked].astype(np.int8), "bits that the sums drop", is_visible=True)
+            context.constant("shifts", shifts.astype(np.int8), "bits that the sums drop", is_visible=True)
             if self.has_shifts
             else None,
         )
