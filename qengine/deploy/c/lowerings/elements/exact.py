@@ -124,7 +124,7 @@ def encoded(context: Context, t: Tensor) -> Tensor:
 
 
 def reals_as_codes(context: Context, reals: Array) -> Array:
-    """Return real numbers as the codes that a step writes for them; integers and truth values stay."""
+    """Return real numbers that a step writes as codes of its output; integers and truth values remain."""
     out = context.out
     if out.format is None:
         return reals.astype(out.dtype)
@@ -139,9 +139,11 @@ def rounded(context: Context, memory: Memory, x: Argument, fraction_bits: int, b
     context, memory
         The step, and its scratch.
     x
-        The scratch.
-    fraction_bits, bound
-        Fraction bits and largest magnitude of the codes.
+        The codes.
+    fraction_bits
+        Fraction bits of the codes.
+    bound
+        Largest magnitude of the codes.
     calls
         The calls.
     """

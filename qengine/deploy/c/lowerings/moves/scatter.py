@@ -1,6 +1,6 @@
 """Elements written at indices: ScatterElements, ScatterND and MaxUnpool.
 
-Codes in one format are written as they are. If formats differ, or updates are added, everything is brought to the
+Codes in one format are copied. Where formats differ, or updates are added, everything is brought to the
 finest format in wider numbers first, and rounded last, as the runtime does with real numbers.
 """
 
@@ -47,7 +47,7 @@ class _Target:
     argument : the elements, in ONNX's order.
     first : calls that write the elements of the data.
     left : bits by which an update is shifted left.
-    fraction_bits, bound : fraction bits of the wider numbers, None where there are none, and their largest magnitude.
+    fraction_bits, bound : fraction bits and largest magnitude of the wider numbers; None without them.
     """
 
     argument: CTensor | Scratch
