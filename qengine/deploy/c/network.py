@@ -101,8 +101,8 @@ class _Lowered:
                 self._place(bound_step, orders)
             self._lower(group)
         for name, t in self.plan.outputs.items():
-            if t.value is not None and _refusal(t):
-                self.reasons.append(f"output '{name}': {_refusal(t)}")
+            if name not in self.tensors and _refusal(t):
+                self.reasons.append(f"output '{name}' is a constant of {t.dtype} without a format: make it no output")
         if self.reasons:
             raise UnsupportedError(_refused(self.reasons))
         outputs = tuple(self._output(name, t) for name, t in self.plan.outputs.items())

@@ -22,11 +22,19 @@ PORTS = Path(__file__).parent / "ports"
 SECONDS = 240
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wsign-conversion", "-Wshadow", "-pedantic", "-Werror"]
 C99 = ("-std=c99", *WARNINGS)
-SANITIZERS = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 
 class Failure(AssertionError):  # noqa: N818
     """A program that was not compiled or did not end well; the message has the command and its output."""
+
+    @property
+    def is_of_size(self) -> bool:
+        """Whether the program is too large for the machine."""
+        return (
+            re.search("not within region|too little memory|will not fit|overflowed|array .* is too large", str(self))
+            is not None
+        )
 
 
 @dataclass(frozen=True)
@@ -204,6 +212,9 @@ def _riscv(name: str, bits: int, architecture: str, abi: str) -> Toolchain:
     )
 
 
+_AVR_STACK = 1536  # bytes of memory that a program leaves free
+
+
 def _avr(device: str, flash: int, ram: int) -> Toolchain:
     return Toolchain(
         f"AVR {device}",
@@ -213,6 +224,7 @@ def _avr(device: str, flash: int, ram: int) -> Toolchain:
         "avr.c",
         flash,
         ram,
+        (f"-Wl,--defsym=__DATA_REGION_LENGTH__={ram - _AVR_STACK}",),
     )
 
 
@@ -224,7 +236,8 @@ TOOLCHAINS: dict[str, Toolchain] = {
     for one in (
         *(Toolchain(f"gcc {level}", _GCC, ("gcc", level, *C99)) for level in ("-O0", "-O1", "-O2", "-O3", "-Os")),
         Toolchain("gcc -O3 native", _GCC, ("gcc", "-O3", "-march=native", *C99)),
-        Toolchain("gcc sanitizers", _GCC, ("gcc", "-O1", *SANITIZERS, *C99), environment=_STRICT),
+        Toolchain("gcc sanitizers", _GCC, ("gcc", "-O0", *SANITIZERS, *C99), environment=_STRICT, defines=("SMALL",)),
+        Toolchain("gcc -O0 NET_SMALL", _GCC, ("gcc", "-O0", *C99), defines=("SMALL",)),
         Toolchain("gcc NET_SMALL", _GCC, ("gcc", "-Os", *C99), defines=("SMALL",)),
         Toolchain("gcc -std=c11 unsigned char", _GCC, ("gcc", "-O2", "-std=c11", "-funsigned-char", *WARNINGS)),
         Toolchain("g++", ("g++", "libc6-dev"), ("g++", "-O2", "-std=c++17", *WARNINGS)),

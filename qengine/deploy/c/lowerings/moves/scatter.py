@@ -15,16 +15,17 @@ import numpy as np
 from qengine.deploy.c.ir import Argument, Call, Constant, CTensor, Operation, Scratch
 from qengine.deploy.c.lowering import Context, NotExportable, lowers
 from qengine.deploy.c.lowerings.calls import copy_calls, element_type
-from qengine.deploy.c.lowerings.elements.operands import magnitude
-from qengine.deploy.c.lowerings.exact import (
+from qengine.deploy.c.lowerings.elements.exact import (
     OUT_OF_RANGE,
     Memory,
+    attributes_of,
     check_exact,
     encoded,
     is_evaluation_of,
     plain_strides,
     rounded,
 )
+from qengine.deploy.c.lowerings.elements.operands import magnitude
 from qengine.deploy.c.lowerings.moves.picks import lengths_of, nest_of
 from qengine.deploy.c.lowerings.nests import Nest, progressions
 from qengine.deploy.c.ranges.ends import word_ends
@@ -101,7 +102,7 @@ def _inputs(context: Context) -> tuple[Tensor, Tensor, Tensor, str]:
     assert data is not None
     assert indices is not None
     assert updates is not None
-    reduction = context.bound_step.node.attributes.get("reduction", "none")
+    reduction = attributes_of(context).get("reduction", "none")
     if reduction == "none":
         data, updates = encoded(context, data), encoded(context, updates)
     elif any(t.is_float and t.format is None for t in (data, updates)):
@@ -123,7 +124,7 @@ def lower_scatter(context: Context) -> Operation:
     target = _target(context, memory, data, updates, reduction)
     if not prod(indices.shape):
         return _operation(context, memory, target)
-    axis = axis_of(context.bound_step.node.attributes.get("axis", 0), data.ndim)
+    axis = axis_of(attributes_of(context).get("axis", 0), data.ndim)
     of_y, of_i = plain_strides(data.shape), plain_strides(indices.shape)
     update, at = memory.plain(updates, "updates"), memory.plain(indices, "indices")
     nest = nest_of(indices.shape, of_i, of_i, (*of_y[:axis], 0, *of_y[axis + 1 :]))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from deploy.c.lowerings.element_cases import IMAGES, case, image_weights, mixed_formats
-from deploy.c.running import SANITIZED, differences, needs_gcc
+from deploy.c.running import SANITIZED, differences, needs_gcc, with_sanitizers
 from networks import weights
 
 from qengine.deploy.c.network import network_of
@@ -22,7 +22,8 @@ SHAPES = {
 
 
 @pytest.mark.parametrize("operator", ["Add", "Sub", "Mul", "Div", "PRelu"])
-def test_pairs(tmp_path, operator):
+@with_sanitizers
+def test_pairs(tmp_path, operator, flags):
     """Two tensors, or a tensor and a constant, of any formats."""
     cases = []
     for number, (a, b) in enumerate(SHAPES.values()):
@@ -36,7 +37,7 @@ def test_pairs(tmp_path, operator):
                 inputs = {"a": a} if constant else {"a": a, "b": b}
                 one = case([(operator, "a b", "y")], inputs, constants, number=seed, formats=formats, qformat="Q3.4")
                 cases.append(one)
-    assert differences(cases, tmp_path, SANITIZED if operator == "Div" else ()) == []
+    assert differences(cases, tmp_path, flags) == []
 
 
 def test_roundings_of_ties(tmp_path):
@@ -58,7 +59,8 @@ def test_roundings_of_ties(tmp_path):
 
 
 @pytest.mark.parametrize("aligns", [False, True])
-def test_sums(tmp_path, aligns):
+@with_sanitizers
+def test_sums(tmp_path, aligns, flags):
     """Sums of one to five terms, exact to the end or of terms that are brought to their format first."""
     cases = []
     for number in range(12):
@@ -69,15 +71,16 @@ def test_sums(tmp_path, aligns):
         node = (operator, " ".join(names), "y")
         options = {"rules": {"aligns_add": True}} if aligns else {}
         cases.append(case([node], inputs, number=number, formats=formats, qformat="Q3.4", **options))
-    assert differences(cases, tmp_path, SANITIZED) == []
+    assert differences(cases, tmp_path, flags) == []
 
 
-def test_orders_of_images(tmp_path):
+@with_sanitizers
+def test_orders_of_images(tmp_path, flags):
     """A tensor with channels last and one in ONNX's order, and bounds of a Relu that was fused."""
     nodes = [IMAGES, ("Add", "z x", "q"), ("Relu", "q", "r"), ("Mul", "r c", "s"), ("Sub", "s z", "y")]
     constants = {"c": weights(4, 1, 1, seed=2, scale=1.0)} | image_weights(4, 4)
     cases = [case(nodes, {"x": [2, 4, 3, 5]}, constants, number=n) for n in range(4)]
-    assert differences(cases, tmp_path, SANITIZED) == []
+    assert differences(cases, tmp_path, flags) == []
 
 
 def test_integers(tmp_path):
