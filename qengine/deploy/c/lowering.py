@@ -22,7 +22,7 @@ from qengine.deploy.c.epilogue import epilogue, room
 from qengine.deploy.c.ir import Call, Constant, CTensor, Operation, Parameters, Part, View
 from qengine.errors import QEngineError
 from qengine.model.rules import Arithmetic
-from qengine.model.steps import Step, Tensor
+from qengine.model.steps import Evaluated, Step, Tensor
 from qengine.qformat import QFormat
 from qengine.runtime.plan.plan import BoundStep
 
@@ -163,6 +163,16 @@ def one_format(tensor: Tensor) -> QFormat:
 
 
 Lower = Callable[[Context], Operation]
+
+
+def is_evaluation_of(*names: str) -> Callable[[Context], bool]:
+    """Return the test of a step of an evaluation of one of some operators of ONNX."""
+
+    def applies(context: Context) -> bool:
+        node = context.bound_step.node
+        return isinstance(context.step, Evaluated) and not node.domain and node.operator in names
+
+    return applies
 
 
 @dataclass(frozen=True)

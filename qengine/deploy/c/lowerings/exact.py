@@ -6,7 +6,7 @@ integers do, and C computes the codes. `check_exact` refuses what does not hold 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,24 +20,13 @@ from qengine.deploy.c.lowerings.elements.convert import convert_call, enough
 from qengine.deploy.c.lowerings.nests import Nest, in_memory
 from qengine.kernels.reference.requantize import quantize
 from qengine.model.graph import NO_ACTIVATION
-from qengine.model.steps import Evaluated, Evaluation, Tensor
+from qengine.model.steps import Evaluation, Tensor
 from qengine.qformat import QFormat
 
 _SIGNIFICANDS = {"float32": 24, "float64": 53}
 _FAR = 100  # fraction bits up to which real numbers hold every code exactly
 _ALIGNMENT = 8
 OUT_OF_RANGE = "an index outside of the axis is brought to its nearest end"
-BY_ZERO = "a division by 0, which the runtime refuses, gives 0"
-
-
-def is_evaluation_of(*names: str) -> Callable[[Context], bool]:
-    """Return the test of a step of an evaluation of one of some operators of ONNX."""
-
-    def applies(context: Context) -> bool:
-        node = context.bound_step.node
-        return isinstance(context.step, Evaluated) and not node.domain and node.operator in names
-
-    return applies
 
 
 def check_exact(evaluation: Evaluation) -> int:

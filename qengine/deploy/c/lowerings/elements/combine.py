@@ -12,8 +12,7 @@ from qengine.deploy.c.epilogue import epilogue
 from qengine.deploy.c.ir import Call, CTensor, Operation, Parameters, Scratch
 from qengine.deploy.c.lowering import Context, NotExportable, accumulator, lowers
 from qengine.deploy.c.lowerings.elements.convert import convert_call, enough
-from qengine.deploy.c.lowerings.elements.operands import Elements, Ends, elements_of, magnitude, sum_bound
-from qengine.deploy.c.lowerings.exact import BY_ZERO
+from qengine.deploy.c.lowerings.elements.operands import BY_ZERO, Elements, Ends, elements_of, magnitude, sum_bound
 from qengine.deploy.c.lowerings.nests import Nest
 from qengine.kernels.reference.requantize import requantize
 from qengine.model.graph import NO_ACTIVATION

@@ -12,10 +12,9 @@ import numpy as np
 
 from qengine.deploy.c.epilogue import epilogue
 from qengine.deploy.c.ir import Call, Operation
-from qengine.deploy.c.lowering import Context, NotExportable, accumulator, lowers
+from qengine.deploy.c.lowering import Context, NotExportable, accumulator, is_evaluation_of, lowers
 from qengine.deploy.c.lowerings.elements.convert import enough
-from qengine.deploy.c.lowerings.elements.operands import elements_of, magnitude
-from qengine.deploy.c.lowerings.exact import BY_ZERO, is_evaluation_of
+from qengine.deploy.c.lowerings.elements.operands import BY_ZERO, elements_of, magnitude
 from qengine.model.graph import NO_ACTIVATION
 from qengine.model.ops.functions import IntegerPower
 from qengine.model.steps import Island, Tensor

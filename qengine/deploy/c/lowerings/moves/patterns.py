@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.deploy.c.ir import Call, Operation
-from qengine.deploy.c.lowering import Context, NotExportable, lowers
+from qengine.deploy.c.lowering import Context, NotExportable, is_evaluation_of, lowers
 from qengine.deploy.c.lowerings.calls import element_type
 from qengine.deploy.c.lowerings.elements.operands import magnitude
-from qengine.deploy.c.lowerings.exact import Memory, check_exact, is_evaluation_of, reals_as_codes, rounded
+from qengine.deploy.c.lowerings.exact import Memory, check_exact, reals_as_codes, rounded
 from qengine.deploy.c.lowerings.moves import index_maps
 from qengine.deploy.c.lowerings.moves.move import moved
 from qengine.deploy.c.lowerings.moves.picks import axis_parts

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from qengine.deploy.c.ir import Argument, Call, Operation
-from qengine.deploy.c.lowering import Context, NotExportable, lowers
+from qengine.deploy.c.lowering import Context, NotExportable, is_evaluation_of, lowers
 from qengine.deploy.c.lowerings.calls import element_type
-from qengine.deploy.c.lowerings.exact import OUT_OF_RANGE, Memory, is_evaluation_of, plain_strides
+from qengine.deploy.c.lowerings.exact import OUT_OF_RANGE, Memory, plain_strides
 from qengine.deploy.c.lowerings.nests import AXES, Nest
 from qengine.model.eager.elements import axis_of
 from qengine.model.steps import Evaluated, Evaluation, Picking, Tensor

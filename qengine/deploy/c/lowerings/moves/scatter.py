@@ -13,18 +13,10 @@ from typing import Any
 import numpy as np
 
 from qengine.deploy.c.ir import Argument, Call, Constant, CTensor, Operation, Scratch
-from qengine.deploy.c.lowering import Context, NotExportable, lowers
+from qengine.deploy.c.lowering import Context, NotExportable, is_evaluation_of, lowers
 from qengine.deploy.c.lowerings.calls import copy_calls, element_type
 from qengine.deploy.c.lowerings.elements.operands import magnitude
-from qengine.deploy.c.lowerings.exact import (
-    OUT_OF_RANGE,
-    Memory,
-    check_exact,
-    encoded,
-    is_evaluation_of,
-    plain_strides,
-    rounded,
-)
+from qengine.deploy.c.lowerings.exact import OUT_OF_RANGE, Memory, check_exact, encoded, plain_strides, rounded
 from qengine.deploy.c.lowerings.moves.picks import lengths_of, nest_of
 from qengine.deploy.c.lowerings.nests import Nest, progressions
 from qengine.deploy.c.ranges.ends import word_ends
