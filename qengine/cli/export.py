@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from qengine.analysis.target_check import target_notes
 from qengine.atomic_files import check_folder
 from qengine.cli import options, parsing
 from qengine.cli.answer import Answer
@@ -271,7 +272,8 @@ def c(
         feeds = _samples(model if entry else None, session, data, lengths, kernels.max_elements)
         line = written_line("c", model, written, fixed, data, shapes)
         project = export_c(session, out, wanted, shapes=lengths, feeds=feeds, command=line)
-    text = (output_of_c.as_json if command.json else output_of_c.as_tables)(model, project, session.notes)
+    notes = (*session.notes, *target_notes(session))
+    text = (output_of_c.as_json if command.json else output_of_c.as_tables)(model, project, notes)
     verified = project.verification
     return Answer(text, 1 if verified is not None and verified["differences"] else 0)
 
@@ -285,7 +287,8 @@ def _samples(
 ) -> list[dict[str, Any]]:
     """Return feeds: samples of the data of one shape, or the inputs that were typed."""
     entry = None if bundled is None else zoo.find(bundled)
-    name = data.data or bundled
+    typed = {text.split("=")[0] for text in data.inputs or ()}
+    name = data.data or (None if typed >= {value.name for value in session.get_inputs()} else bundled)
     if name is None:
         return [data.arrays(session.graph, data.pixel_scale(entry), max_elements)]
     found: list[dict[str, Any]] = []

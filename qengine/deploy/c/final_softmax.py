@@ -33,8 +33,13 @@ def without_softmax(session: InferenceSession) -> tuple[list[str], list[str]]:
             "at the same place"
         )
     if not notes:
-        kinds = ", ".join(sorted({n.operator if (n := _maker(v.name, made)) else "an input" for v in graph.outputs}))
-        raise OptionError(f"there is no Softmax to leave out: the outputs come from {kinds}")
+        kinds = {n.operator if (n := _maker(v.name, made)) else "an input" for v in graph.outputs}
+        why = (
+            "it reads an input or a constant"
+            if kinds & {*_DROPPED}
+            else f"the outputs come from {', '.join(sorted(kinds))}"
+        )
+        raise OptionError(f"there is no Softmax to leave out: {why}")
     return list(dict.fromkeys(names)), notes
 
 

@@ -118,7 +118,7 @@ def _filled(t: Tensor, given: Arrays | None, make: Any) -> Array:
     dtype = t.dtype if t.format is None else t.format.dtype
     if ends is None:
         return np.zeros(t.shape, dtype) if given is None else np.asarray(given[t.name], dtype)
-    return np.ascontiguousarray(make(t, ends)).astype(dtype)
+    return np.ascontiguousarray(make(t, ends)).astype(dtype).reshape(t.shape)  # a scalar has no axis
 
 
 def _uniform(random: np.random.Generator, t: Tensor, ends: tuple[int, int]) -> Array:

@@ -83,15 +83,12 @@ def blocks() -> Mapping[str, Block]:
     return found
 
 
-_TAKEN = """
-arena memory scratch null eof size_t linux unix i386 errno stdin stdout stderr memcpy memset near far complex noreturn
-assert step
-"""
+_TAKEN = "arena memory scratch null eof memcpy memset step"
 
 
 @cache
 def taken_names() -> frozenset[str]:
-    """Return identifiers that no tensor may have: of the source, of systems, and beginnings of the names of kernels.
+    """Return identifiers that no tensor may have: of the source, and beginnings of the names of kernels.
 
     A tensor "row" would have the constants `net_row_shift`, which is a kernel.
     """

@@ -22,7 +22,7 @@ from qengine.deploy.c.epilogue import epilogue, room
 from qengine.deploy.c.ir import Call, Constant, CTensor, Operation, Parameters, Part, View
 from qengine.errors import QEngineError
 from qengine.model.rules import Arithmetic
-from qengine.model.steps import Evaluated, Step, Tensor
+from qengine.model.steps import Step, Tensor
 from qengine.qformat import QFormat
 from qengine.runtime.plan.plan import BoundStep
 
@@ -35,7 +35,7 @@ class NotExportable(QEngineError):  # noqa: N818
 
 @dataclass
 class Context:
-    """What a lowering knows of its step.
+    """The step of a lowering, with its tensors and rules.
 
     Attributes
     ----------
@@ -83,7 +83,7 @@ class Context:
         array
             The elements in the order in which the kernel reads them; flattened.
         comment
-            What they are: format and order.
+            Words for them, such as their order.
         is_visible
             See `Constant`.
         """
@@ -163,16 +163,6 @@ def one_format(tensor: Tensor) -> QFormat:
 
 
 Lower = Callable[[Context], Operation]
-
-
-def is_evaluation_of(*names: str) -> Callable[[Context], bool]:
-    """Return the test of a step of an evaluation of one of some operators of ONNX."""
-
-    def applies(context: Context) -> bool:
-        node = context.bound_step.node
-        return isinstance(context.step, Evaluated) and not node.domain and node.operator in names
-
-    return applies
 
 
 @dataclass(frozen=True)

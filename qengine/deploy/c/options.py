@@ -7,25 +7,17 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from qengine.checks import check_whole_number
-from qengine.deploy.vectors.names import is_reserved
+from qengine.deploy.vectors.names import is_word_of_c
 from qengine.errors import OptionError
 from qengine.memory import parse_size
 
 MOST_CHECKS = 1000
-_HEADERS = {
-    "assert",
-    "ctype",
-    "errno",
-    "float",
-    "limits",
-    "math",
-    "stddef",
-    "stdint",
-    "stdio",
-    "stdlib",
-    "string",
-    "time",
-}
+_FILES = """
+alloca assert complex ctype endian errno features fenv float inttypes iso646 limits locale malloc math memory sched
+setjmp signal stdalign stdarg stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string strings tgmath threads
+time uchar unistd wchar wctype con prn aux nul
+"""
+"""Names of files that systems have: a header NAME.h of a network would hide theirs."""
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,30}")
 
 
@@ -95,5 +87,6 @@ def check_name(name: str) -> None:
         raise OptionError(
             f"name {name!r} is not an identifier of C: give a letter, then up to 30 letters, digits and _"
         )
-    if is_reserved(name) or name.lower() in _HEADERS:
-        raise OptionError(f"name '{name}' is a word of C or C++, or a file name that others have: give another one")
+    if is_word_of_c(name) or name.lower() in _FILES.split():
+        why = "is a word of C or C++" if is_word_of_c(name) else f"makes a file {name}.h, which systems have"
+        raise OptionError(f"name '{name}' {why}: give another one")

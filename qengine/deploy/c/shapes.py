@@ -53,12 +53,14 @@ def feeds_of_shapes(
         shape = _given_shape(value, wanted[name]) if name in wanted else _default_shape(value, notes)
         if value.dtype is None:
             raise OptionError(f"input '{name}' is not a tensor, and C has tensors only")
+        if np.dtype(value.dtype).kind not in "biuf":
+            raise OptionError(f"input '{name}' holds text or complex numbers, and C computes codes and integers")
         given[name] = np.zeros(shape, value.dtype)
     return given, tuple(notes)
 
 
 def _given_shape(value: Value, shape: Sequence[int]) -> tuple[int, ...]:
-    lengths = tuple(check_whole_number(f"shape of '{value.name}'", n, 0) for n in shape)
+    lengths = tuple(check_whole_number(f"length in the shape of '{value.name}'", n, 1) for n in shape)
     declared = value.shape
     if declared is not None:
         fits = len(declared) == len(lengths)
@@ -66,6 +68,12 @@ def _given_shape(value: Value, shape: Sequence[int]) -> tuple[int, ...]:
             listed = ",".join("?" if n is None else str(n) for n in declared)
             raise OptionError(f"input '{value.name}' has shape {listed}, not {','.join(map(str, lengths))}")
     return lengths
+
+
+def _example(shape: Sequence[int | str | None]) -> list[int | str]:
+    """Return a shape with a batch of one, and a length to replace where it is open."""
+    first = [1 if isinstance(shape[0], str | None) else shape[0]]
+    return [*first, *(n if isinstance(n, int) else n or "N" for n in shape[1:])]
 
 
 def _default_shape(value: Value, notes: list[str]) -> tuple[int, ...]:
@@ -76,7 +84,7 @@ def _default_shape(value: Value, notes: list[str]) -> tuple[int, ...]:
         listed = ",".join("?" if n is None else str(n) for n in value.shape)
         raise OptionError(
             f"input '{value.name}' has shape {listed}, and that of C is fixed: give it, as with "
-            f"--shape {value.name}={','.join(str(n) if isinstance(n, int) else 'N' for n in value.shape)}"
+            f"--shape {value.name}={','.join(map(str, _example(value.shape)))}"
         )
     if value.shape and not isinstance(value.shape[0], int):
         notes.append(f"input '{value.name}' takes one sample: the length of its first axis is open in the model")

@@ -9,20 +9,25 @@ import hashlib
 import re
 from collections.abc import Iterable
 
-_WORDS = """
+_C = """
 auto bool break case char class const constexpr continue default delete do double else enum explicit export extern
-false float for friend goto if inline int int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t long main
-mutable namespace new operator private protected public register restrict return short signed sizeof static struct
-switch template this throw true try typedef typename union unsigned using virtual void volatile while and or not xor
-alignas alignof and_eq asm bitand bitor catch char8_t char16_t char32_t co_await co_return co_yield compl concept
-const_cast consteval constinit decltype dynamic_cast not_eq noexcept nullptr or_eq reinterpret_cast requires
-static_assert static_cast thread_local typeid typeof typeof_unqual wchar_t xor_eq
+false float for friend goto if inline int long main mutable namespace new operator private protected public register
+restrict return short signed sizeof static struct switch template this throw true try typedef typename union unsigned
+using virtual void volatile while
+alignas alignof and and_eq asm bitand bitor catch co_await co_return co_yield compl concept const_cast consteval
+constinit decltype dynamic_cast noexcept not not_eq nullptr or or_eq reinterpret_cast requires static_assert static_cast
+thread_local typeid typeof typeof_unqual xor xor_eq
+assert complex errno imaginary noreturn offsetof stdin stdout stderr unix linux i386 near far interrupt
+"""
+_OTHERS = """
 always assign begin buf casez deassign defparam disable edge end endcase endmodule endfunction event force forever fork
 function initial inout input output integer join logic module nand negedge nor parameter posedge reg release repeat
 signal task time tri wait wand wire wor clk rst dut con prn aux nul
 """
 
-_KEYWORDS = frozenset(_WORDS.split())
+_WORDS_OF_C = frozenset(_C.split())
+_WORDS = _WORDS_OF_C.union(_OTHERS.split())
+_TYPES = re.compile(r"u?int\w*_t|char\d+_t|wchar_t|s?size_t|ptrdiff_t")
 _MOST_CHARACTERS = 80
 
 
@@ -37,8 +42,13 @@ def identifier(name: str) -> str:
 
 
 def is_reserved(text: str) -> bool:
-    """Whether an identifier is a word of C, C++ or Verilog, or a file name that systems reserve."""
-    return text.lower() in _KEYWORDS
+    """Whether an identifier is a word, a type or a macro of C, C++ or Verilog, or a file name that systems reserve."""
+    return text.lower() in _WORDS or is_word_of_c(text)
+
+
+def is_word_of_c(text: str) -> bool:
+    """Whether an identifier is a word of C or C++, or a type or macro that their systems have, in any case."""
+    return text.lower() in _WORDS_OF_C or _TYPES.fullmatch(text.lower()) is not None
 
 
 def identifiers(names: Iterable[str], others: Iterable[str] = (), beginnings: tuple[str, ...] = ()) -> dict[str, str]:

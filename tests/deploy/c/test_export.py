@@ -113,11 +113,15 @@ def test_a_folder_is_replaced_or_refused(tmp_path):
     [
         ({"name": "7seg"}, "is not an identifier of C"),
         ({"name": "main"}, "word of C"),
-        ({"name": "stdint"}, "file name that others have"),
+        ({"name": "stdint"}, "makes a file stdint.h"),
+        ({"name": "features"}, "makes a file features.h"),
+        ({"name": "static_cast"}, "word of C"),
+        ({"name": "uint8_t"}, "word of C"),
         ({"check": -1}, "check must be a whole number, 0 to 1000"),
         ({"ram": "much"}, "ram must be a number of bytes"),
         ({"ram": 100}, r"the arena needs \d+ B and --ram allows 100 B"),
         ({"shapes": {"image": (1, 2, 6, 6)}}, "no input 'image' to give a shape; did you mean 'net_image'"),
+        ({"shapes": {"net_image": (0, 2, 6, 6)}}, "length in the shape of 'net_image' must be .* 1 or more, not 0"),
         ({"shapes": {"net_image": (1, 3, 6, 6)}}, "has shape N,2,6,6, not 1,3,6,6"),
     ],
 )
@@ -135,7 +139,7 @@ def test_more_that_is_refused(tmp_path):
         qengine.export_c(qengine.InferenceSession(classifier()), tmp_path / "net")
     with pytest.raises(OptionError, match="no Softmax to leave out: the outputs come from Gemm"):
         export(tmp_path / "net", session_of(classifier(softmax=False)), drop_softmax=True)
-    with pytest.raises(OptionError, match=r"has shape N,3,L.*--shape x=N,3,N"):
+    with pytest.raises(OptionError, match=r"has shape N,3,L.*--shape x=1,3,L"):
         export(tmp_path / "net", session_of(functions(shape=("N", 3, "L"))))
     assert not (tmp_path / "net").exists()
 

@@ -16,6 +16,7 @@ from qengine.deploy.c.sharing import unused
 NAMES = [
     *("net_run_in", "net0_run_in", "net_memory", "memory", "arena", "step", "step_t", "table", "code", "NET_TRACED"),
     *("asm", "typeid", "decltype", "wchar_t", "stdin", "errno", "near", "size_t", "int8_t", "NULL"),
+    *("uint_fast8_t", "uintptr_t"),
     *("*/", "*\\", "/*", "??/", "line*\\", "two\nlines", "é", "%s", "x" * 300),
 ]
 

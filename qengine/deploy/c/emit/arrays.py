@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from qengine.deploy.c.ir import Constant, CType
 from qengine.deploy.c.kernel_text import literal
 
@@ -10,9 +12,9 @@ _LINE = 12  # numbers on a line
 
 def array_text(prefix: str, constant: Constant) -> str:
     """Return the definition of an array of constants."""
-    numbers = constant.array.tolist()
+    numbers = constant.array.astype(np.uint8).tolist() if constant.array.dtype.kind == "b" else constant.array.tolist()
     is_plain = constant.array.dtype.itemsize == 1  # millions of weights need no suffixes
-    values = (list(map(str, numbers)) if is_plain else [literal(int(v)) for v in numbers]) or ["0"]
+    values = ([str(int(v)) for v in numbers] if is_plain else [literal(int(v)) for v in numbers]) or ["0"]
     rows = [", ".join(values[i : i + _LINE]) for i in range(0, len(values), _LINE)]
     inner = ",\n    ".join(rows)
     return (

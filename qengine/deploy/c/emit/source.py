@@ -45,6 +45,8 @@ class SourceWriter:
         return "\n".join([steps.text, run, self._run()])
 
     def _pointer(self, tensor: CTensor, is_read: bool) -> str:
+        if tensor.place == "arena" and not tensor.size:
+            return f"({'const ' if is_read else ''}{CType.of(tensor.dtype).name} *)0"  # the arena may be empty too
         holder, before = self.arena.holder(tensor)
         if holder.place != "arena":
             name, offset = parameter_of(holder), before // tensor.dtype.itemsize
@@ -92,8 +94,9 @@ class SourceWriter:
 
 def _comment(index: int, one: Operation) -> str:
     """Return the comment of an operation: its number, operator and name, and what is proved of its sums."""
-    view = "" if one.calls else f", in the memory of {one.view.tensor.name}" if one.view else ", written in place"
-    title = plain(f"{index}: {one.node.operator} {one.node.name or one.output.name}{view}")
+    view = f", in the memory of {one.view.tensor.name}" if one.view else ", written in place"
+    place = "" if one.calls else view if any(t.size for t in one.outputs) else ", of no elements"
+    title = plain(f"{index}: {one.node.operator} {one.node.name or one.output.name}{place}")
     return "/* " + "\n     * ".join([title, *map(plain, one.comments)]) + " */"
 
 

@@ -181,8 +181,8 @@ struct net_bounded {
     struct net_lengths n;
     struct net_steps x;
     struct net_steps y;
-    int32_t low;
-    int32_t high;
+    int64_t low;
+    int64_t high;
 };
 
 /* Relu and Clip: x between two codes. */

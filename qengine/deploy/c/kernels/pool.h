@@ -35,7 +35,7 @@ struct net_pool_window {
 /// max_pool_planes(x) needs pool_window
 struct net_max_pool_planes {
     struct net_pool_window window;
-    int32_t least; /* of a window in the padding alone */
+    int64_t least; /* of a window in the padding alone */
 };
 
 /* The largest element of each window, channel by channel. */
@@ -96,7 +96,7 @@ static NET_LEAF void net_keep_larger_$x$o(const $x_t *$restrict x, $x_t *$restri
 /// max_pool_channels(x) needs pool_window, keep_larger(x)
 struct net_max_pool_channels {
     struct net_pool_window window;
-    int32_t least; /* of a window in the padding alone */
+    int64_t least; /* of a window in the padding alone */
 };
 
 /* The largest element of each window, for all channels of a pixel at a time, which are neighbours. */
@@ -214,7 +214,7 @@ struct net_axis_extreme {
     struct net_lengths m; /* of the axes that are reduced */
     struct net_steps r;
     int8_t is_largest;
-    int32_t end; /* of a result: the first extreme, which any element may exceed */
+    int64_t end; /* of a result: the first extreme, which any element may exceed */
 };
 
 /* The largest or the smallest element over axes. */

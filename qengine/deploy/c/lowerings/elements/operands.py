@@ -17,8 +17,6 @@ from qengine.model.steps import Tensor
 _VISIBLE = 64  # elements of a constant that the compiler sees
 Ends = tuple[int, int]
 
-BY_ZERO = "a division by 0, which the runtime refuses, gives 0"
-
 
 @dataclass(frozen=True)
 class Operand:

@@ -6,7 +6,7 @@ integers do, and C computes the codes. `check_exact` refuses what does not hold 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,13 +20,29 @@ from qengine.deploy.c.lowerings.elements.convert import convert_call, enough
 from qengine.deploy.c.lowerings.nests import Nest, in_memory
 from qengine.kernels.reference.requantize import quantize
 from qengine.model.graph import NO_ACTIVATION
-from qengine.model.steps import Evaluation, Tensor
+from qengine.model.steps import Evaluated, Evaluation, Tensor
 from qengine.qformat import QFormat
 
 _SIGNIFICANDS = {"float32": 24, "float64": 53}
 _FAR = 100  # fraction bits up to which real numbers hold every code exactly
 _ALIGNMENT = 8
 OUT_OF_RANGE = "an index outside of the axis is brought to its nearest end"
+BY_ZERO = "a division by 0, which the runtime refuses, gives 0"
+
+
+def is_evaluation_of(*names: str) -> Callable[[Context], bool]:
+    """Return the test of a step of an evaluation of one of some operators of ONNX."""
+
+    def applies(context: Context) -> bool:
+        node = context.bound_step.node
+        return isinstance(context.step, Evaluated) and not node.domain and node.operator in names
+
+    return applies
+
+
+def attributes_of(context: Context) -> Mapping[str, Any]:
+    """Return the attributes of the node, of which the planner has checked the types."""
+    return context.bound_step.node.attributes
 
 
 def check_exact(evaluation: Evaluation) -> int:
@@ -108,7 +124,7 @@ def encoded(context: Context, t: Tensor) -> Tensor:
 
 
 def reals_as_codes(context: Context, reals: Array) -> Array:
-    """Return real numbers that a step writes as codes of its output; integers and truth values as they are."""
+    """Return real numbers that a step writes as codes of its output; integers and truth values remain."""
     out = context.out
     if out.format is None:
         return reals.astype(out.dtype)
@@ -125,9 +141,9 @@ def rounded(context: Context, memory: Memory, x: Argument, fraction_bits: int, b
     x
         The codes.
     fraction_bits
-        Their fraction bits.
+        Fraction bits of the codes.
     bound
-        Their largest magnitude.
+        Largest magnitude of the codes.
     calls
         The calls.
     """
