@@ -176,6 +176,20 @@ static NET_INLINE void net_take_$x$i(const struct net_take *p, const $x_t *$rest
     }
 }
 
+/// raised(y)
+struct net_raised {
+    int32_t size;
+    int32_t low;
+};
+
+/* Codes below the lowest that a symmetric overflow leaves become that. */
+static NET_INLINE void net_raised_$y(const struct net_raised *p, $y_t *y) {
+    int32_t i;
+    for (i = 0; i < p->size; i++) {
+        y[i] = y[i] < p->low ? ($y_t)p->low : y[i];
+    }
+}
+
 /// bounded(x) needs at
 struct net_bounded {
     struct net_lengths n;

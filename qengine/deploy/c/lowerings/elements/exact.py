@@ -18,6 +18,7 @@ from qengine.deploy.c.lowering import Context, NotExportable, accumulator
 from qengine.deploy.c.lowerings.calls import copy_calls
 from qengine.deploy.c.lowerings.elements.convert import convert_call, enough
 from qengine.deploy.c.lowerings.nests import Nest, in_memory
+from qengine.deploy.c.ranges.ends import word_ends
 from qengine.kernels.reference.requantize import quantize
 from qengine.model.graph import NO_ACTIVATION
 from qengine.model.steps import Evaluated, Evaluation, Tensor
@@ -152,3 +153,27 @@ def rounded(context: Context, memory: Memory, x: Argument, fraction_bits: int, b
     nest = Nest.of(in_memory(y, y.shape), [in_memory(y, plain_strides(y.shape)), in_memory(y, y.strides)])
     last = convert_call(x, y, nest, numbers, accumulator(bound, shift))
     return context.operation(*memory.calls, *calls, last, comments=(f"|code| <= {bound} before it is rounded",))
+
+
+def raised(context: Context, operation: Operation, *sources: Tensor) -> Operation:
+    """Return the operation that moves codes, without the one that a symmetric overflow does not leave.
+
+    Parameters
+    ----------
+    context, operation
+        The step, and the operation that gives it the codes as they are.
+    sources
+        Tensors that the codes come from, in the format of the output.
+    """
+    y, out = context.y, context.out
+    if out.format is None or not y.size:
+        return operation
+    low = context.arithmetic.word(out.one_format).lowest
+    if all(low <= (word_ends(t) if t.value is not None else context.tensors[t.name].ends)[0] for t in sources):
+        return operation
+    calls = operation.calls
+    if operation.view is not None:
+        view = operation.view
+        calls = (Call("copy", {"x": y.dtype}, (view.tensor, y), {"size": y.size}, (view.offset, 0)),)
+    calls = (*calls, Call("raised", {"y": y.dtype}, (y,), {"size": y.size, "low": low}))
+    return replace(operation, calls=calls, view=None)

@@ -15,6 +15,7 @@ from qengine.deploy.c.lowerings.elements.exact import (
     attributes_of,
     check_exact,
     is_evaluation_of,
+    raised,
     reals_as_codes,
     rounded,
 )
@@ -49,7 +50,7 @@ def lower_with_zeros(context: Context) -> Operation:
         found = np.asarray(evaluation.compute([(codes + 1).astype(kind), *given])[0]).astype(np.int64)
         return np.where(found == 0, fill, found - 1)
 
-    return moved(context, x, index_maps.probed(move, x.shape), 0)
+    return raised(context, moved(context, x, index_maps.probed(move, x.shape), 0), x)
 
 
 @lowers(Evaluated, is_evaluation_of("EyeLike"), first=60)

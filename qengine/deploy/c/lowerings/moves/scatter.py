@@ -23,6 +23,7 @@ from qengine.deploy.c.lowerings.elements.exact import (
     encoded,
     is_evaluation_of,
     plain_strides,
+    raised,
     rounded,
 )
 from qengine.deploy.c.lowerings.elements.operands import magnitude
@@ -47,12 +48,14 @@ class _Target:
     argument : the elements, in ONNX's order.
     first : calls that write the elements of the data.
     left : bits by which an update is shifted left.
+    sources : tensors whose codes are copied as they are.
     fraction_bits, bound : fraction bits and largest magnitude of the wider numbers; None without them.
     """
 
     argument: CTensor | Scratch
     first: tuple[Call, ...]
     left: int
+    sources: tuple[Tensor, ...] = ()
     fraction_bits: int | None = None
     bound: int = 0
 
@@ -66,7 +69,7 @@ def _target(context: Context, memory: Memory, data: Tensor, updates: Tensor, red
             raise NotExportable(f"reduction '{reduction}' of truth values: spell it with And or Or")
         return _Target(y, (_copied(x, y),), 0)
     if data.format == y.format == updates.format and reduction in ("none", "max", "min"):
-        return _Target(y, (_copied(x, y),), 0)
+        return _Target(y, (_copied(x, y),), 0, (data, updates))
     if reduction == "mul":
         raise NotExportable("it multiplies real numbers one after the other, and C has none: use Mul")
     finest = max(data.fraction_bits, updates.fraction_bits)
@@ -79,7 +82,7 @@ def _target(context: Context, memory: Memory, data: Tensor, updates: Tensor, red
     wide = memory.scratch(np.dtype(np.int32), y.size)
     types = {"x": element_type(x), "v": wide.dtype}
     widen = Call("widen", types, (x, wide), {"size": y.size, "left": lefts[0]})
-    return _Target(wide, (widen,), lefts[1], finest, bound)
+    return _Target(wide, (widen,), lefts[1], (), finest, bound)
 
 
 def _ends(context: Context, t: Tensor) -> tuple[int, int]:
@@ -93,7 +96,8 @@ def _copied(x: Argument, y: CTensor) -> Call:
 def _operation(context: Context, memory: Memory, target: _Target, *calls: Call) -> Operation:
     calls = (*target.first, *calls)
     if target.fraction_bits is None:
-        return context.operation(*memory.calls, *calls, comments=(OUT_OF_RANGE,))
+        copied = context.operation(*memory.calls, *calls, comments=(OUT_OF_RANGE,))
+        return raised(context, copied, *target.sources)
     return rounded(context, memory, target.argument, target.fraction_bits, target.bound, *calls)
 
 
@@ -214,4 +218,4 @@ def lower_unpool(context: Context) -> Operation:
         "reduction": 0,
     }
     call = Call("scatter", {"u": element_type(update), "i": indices.dtype, "y": y.dtype}, (update, at, y), numbers)
-    return context.operation(*memory.calls, *fill, call, comments=(OUT_OF_RANGE,))
+    return raised(context, context.operation(*memory.calls, *fill, call, comments=(OUT_OF_RANGE,)), x)
