@@ -243,7 +243,7 @@ TOOLCHAINS: dict[str, Toolchain] = {
         Toolchain("g++", ("g++", "libc6-dev"), ("g++", "-O2", "-std=c++17", *WARNINGS)),
         Toolchain("gcc -m32", (*_GCC, "lib32gcc-12-dev", "libc6-dev-i386"), ("gcc", "-O2", "-m32", *C99)),
         Toolchain("clang", _CLANG, ("clang", "-O2", *C99)),
-        Toolchain("clang++", _CLANG, ("clang++", "-O2", "-std=c++17", "-x", "c++", *WARNINGS)),
+        Toolchain("clang++", _CLANG, ("clang++", "-O2", "-std=c++17", *WARNINGS, "-Wno-deprecated")),
         Toolchain("clang sanitizers", _CLANG, ("clang", "-O1", *SANITIZERS, *C99), environment=_STRICT),
         Toolchain("tcc", ("tcc", "libc6-dev"), ("tcc", "-Wall", "-Werror")),
         Toolchain(

@@ -1,4 +1,4 @@
-"""The least code under a symmetric overflow: operators that write codes anew raise it, those that move codes keep it."""
+"""The least code under a symmetric overflow: operators that write codes raise it, those that move codes keep it."""
 
 import numpy as np
 from deploy.c.running import differences, needs_gcc
