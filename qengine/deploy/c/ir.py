@@ -2,7 +2,7 @@
 
 A plan says what every step computes. Here each step has become an `Operation`: calls of C functions (`kernel_text`)
 with literal numbers, constant arrays, and memory that the arena planner places. The files are written from this form
-alone, so that nothing about C is decided twice.
+alone, and decide nothing about C a second time.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class Constant:
     ----------
     c_name : identifier in C, without the prefix of the network.
     array : the elements in the order of memory, one axis.
-    comment : what it is: the name in the model, format, shape and order.
+    comment : words for it, such as its name in the model, its format and its order.
     is_visible : whether the compiler sees the elements where it compiles kernels (short arrays: shifts, small tables),
         or links them from the file of weights.
     """
@@ -170,7 +170,7 @@ class Call:
 
 @dataclass(frozen=True)
 class View:
-    """Memory that a tensor shares with another, so that no code is needed.
+    """Memory of another tensor that a tensor is a part of: it needs no code.
 
     Attributes
     ----------
@@ -212,7 +212,7 @@ class Operation:
     reads : computed tensors that it reads.
     calls : calls that compute the outputs, in order.
     view : memory that the one output is a part of; then there are no calls.
-    overlap : for each of `reads`, the largest (address of the output - address of the input), in bytes, with which the
+    overlap : the largest (address of the output - address of the input), in bytes, for each of `reads`, with which the
         output may be written onto the input while it is read from its start to its end; None where they must not share
         a byte. An operation that reads element i for the last time when it writes element i of as many bytes has 0.
     parts : inputs that are copied unchanged into the one output, such as those of a Concat.
@@ -257,7 +257,7 @@ class CNetwork:
     ----------
     inputs, outputs : tensors of the caller, in the order of the graph.
     operations : operations in the order in which they run.
-    notes : what a user should know, such as operators that were left out.
+    notes : lines for the user, such as on operators that were left out.
     """
 
     inputs: tuple[CTensor, ...]

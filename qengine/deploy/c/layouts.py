@@ -1,7 +1,7 @@
 """The order of each tensor in memory: ONNX's, or channels last for images.
 
 A convolution reads all channels of a pixel together, so its tensors are fastest with the channels innermost. The
-caller's tensors are in ONNX's order; the first and the last operators of a network read and write them as they are.
+caller's tensors are in ONNX's order; the first and the last operators of a network read and write that order.
 """
 
 from __future__ import annotations

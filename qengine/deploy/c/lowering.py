@@ -35,7 +35,7 @@ class NotExportable(QEngineError):  # noqa: N818
 
 @dataclass
 class Context:
-    """What a lowering knows of its step.
+    """The step of a lowering, with its tensors and rules.
 
     Attributes
     ----------
@@ -83,7 +83,7 @@ class Context:
         array
             The elements in the order in which the kernel reads them; flattened.
         comment
-            What they are: format and order.
+            Words for them, such as their order.
         is_visible
             See `Constant`.
         """

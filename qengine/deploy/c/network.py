@@ -1,4 +1,4 @@
-"""From a session to the network in C: the plan for fixed shapes, step by step.
+"""The network in C of a session: the plan for fixed shapes, step by step.
 
 What C cannot compute is collected over all steps, so that a user sees every reason at once, before a file is written.
 """
@@ -118,7 +118,7 @@ class _Lowered:
         is_output = t.name in self.plan.outputs
         plain = tuple(range(t.ndim))
         orders[t.name] = plain if is_output else order_of(bound_step.step, t.shape, orders)
-        ends = ends_of(bound_step, {name: one.ends for name, one in self.tensors.items()})
+        ends = ends_of(bound_step, {name: self.tensors[name].ends for name in bound_step.reads})
         self._add(t, orders[t.name], "output" if is_output else "arena", ends)
 
     def _lower(self, group: tuple[BoundStep, ...]) -> None:
@@ -149,7 +149,7 @@ class _Lowered:
             with one.node.errors_named():
                 found = y.placed(c_array(np.asarray(one.kernel(*empty)).reshape(y.shape)))
             if y.size:
-                calls.append(copy(Constant(f"{y.c_name}_value", found, f"'{y.name}'"), y))
+                calls.append(copy(Constant(f"{y.c_name}_elements", found, f"'{y.name}'"), y))
         return context.operation(*calls)
 
     def _output(self, name: str, t: Tensor) -> CTensor:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.deploy.c.ir import CNetwork, CTensor, CType
+from qengine.deploy.c.kernel_text import literal
 
 Array = NDArray[Any]
 
@@ -184,7 +185,7 @@ def _c_type(t: CTensor) -> str:
 
 
 def _array(name: str, t: CTensor, array: Array) -> str:
-    numbers = [str(v) for v in np.asarray(array).reshape(-1).astype(np.int64).tolist()] or ["0"]
+    numbers = [literal(int(v)) for v in np.asarray(array).reshape(-1).tolist()] or ["0"]
     rows = [", ".join(numbers[i : i + _LINE]) for i in range(0, len(numbers), _LINE)]
     return f"static const {_c_type(t)} {name}[] = {{\n    {(',' + chr(10) + '    ').join(rows)}}};"
 

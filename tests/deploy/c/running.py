@@ -28,8 +28,22 @@ Case = tuple[qengine.InferenceSession, Sequence[Feeds]]
 
 needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
 
-GCC = TOOLCHAINS["gcc -O1"]
-SANITIZED = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g")
+QUICK = TOOLCHAINS["gcc -O0 NET_SMALL"]
+"""The toolchain of most tests: it compiles each kernel once, in a third of the time that a copy for each call takes."""
+
+INLINED = TOOLCHAINS["gcc -O1"]
+"""The toolchain of tests that are about what a compiler makes of literal numbers."""
+
+SANITIZED = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+"""Flags that stop a program where its behaviour is undefined; they take four times as long to compile."""
+
+with_sanitizers = pytest.mark.parametrize(
+    "flags", [pytest.param((), id="plain"), pytest.param(SANITIZED, id="sanitized", marks=pytest.mark.exhaustive)]
+)
+"""Run a test without sanitizers, and with them where every combination is tested."""
+
+_ALONE = 3
+"""The most networks that are compiled as the files that a user gets; more are one file, which takes less time."""
 
 
 def differences(
@@ -37,7 +51,7 @@ def differences(
     folder: Path,
     flags: Sequence[str] = (),
     *,
-    toolchain: Toolchain = GCC,
+    toolchain: Toolchain = QUICK,
     defines: Sequence[str] = (),
 ) -> list[str]:
     """Return what differs between sessions and their networks in C: a line for each tensor; none where all are equal.
@@ -99,12 +113,15 @@ class Comparison:
             [_fed(session, network, feeds) for feeds in runs]
             for network, (session, runs) in zip(self.networks, self.cases, strict=True)
         ]
-        texts = {"main.c": Batch(self.networks, fed).source()}
-        for source in self.sources:
-            texts |= source.files
+        texts = {name: text for source in self.sources for name, text in source.files.items()}
+        compiled = [name for name in texts if name.endswith(".c")]
+        if len(self.sources) > _ALONE:
+            texts["networks.c"] = "".join(f'#include "{name}"\n' for name in compiled)
+            compiled = ["networks.c"]
+        texts["main.c"] = Batch(self.networks, fed).source()
         for name, text in texts.items():
             (self.folder / name).write_text(text)
-        return [self.folder / name for name in texts if name.endswith(".c")]
+        return [self.folder / name for name in (*compiled, "main.c")]
 
     @cached_property
     def expected(self) -> list[list[dict[str, Array]]]:
@@ -126,7 +143,7 @@ class Comparison:
         """Return what the program prints."""
         return parsed(self.built(toolchain, flags).output())
 
-    def differences(self, toolchain: Toolchain = GCC, flags: Sequence[str] = ()) -> list[str]:
+    def differences(self, toolchain: Toolchain = QUICK, flags: Sequence[str] = ()) -> list[str]:
         """Return a line for each tensor that differs; see `differences`."""
         wrong = self._wrong(self.printed(toolchain, flags))
         if not wrong:

@@ -1,4 +1,4 @@
-"""Names of a model that are words of C, of its source or ends of comments: the C compiles, and codes are equal."""
+"""Names of a model that are words of C, names of its source or ends of comments: C compiles, and codes are equal."""
 
 import numpy as np
 import onnx

@@ -22,7 +22,7 @@ PORTS = Path(__file__).parent / "ports"
 SECONDS = 240
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wsign-conversion", "-Wshadow", "-pedantic", "-Werror"]
 C99 = ("-std=c99", *WARNINGS)
-SANITIZERS = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 
 class Failure(AssertionError):  # noqa: N818
@@ -236,7 +236,8 @@ TOOLCHAINS: dict[str, Toolchain] = {
     for one in (
         *(Toolchain(f"gcc {level}", _GCC, ("gcc", level, *C99)) for level in ("-O0", "-O1", "-O2", "-O3", "-Os")),
         Toolchain("gcc -O3 native", _GCC, ("gcc", "-O3", "-march=native", *C99)),
-        Toolchain("gcc sanitizers", _GCC, ("gcc", "-O1", *SANITIZERS, *C99), environment=_STRICT),
+        Toolchain("gcc sanitizers", _GCC, ("gcc", "-O0", *SANITIZERS, *C99), environment=_STRICT, defines=("SMALL",)),
+        Toolchain("gcc -O0 NET_SMALL", _GCC, ("gcc", "-O0", *C99), defines=("SMALL",)),
         Toolchain("gcc NET_SMALL", _GCC, ("gcc", "-Os", *C99), defines=("SMALL",)),
         Toolchain("gcc -std=c11 unsigned char", _GCC, ("gcc", "-O2", "-std=c11", "-funsigned-char", *WARNINGS)),
         Toolchain("g++", ("g++", "libc6-dev"), ("g++", "-O2", "-std=c++17", *WARNINGS)),

@@ -14,7 +14,7 @@ def array_text(prefix: str, constant: Constant) -> str:
     """Return the definition of an array of constants."""
     numbers = constant.array.astype(np.uint8).tolist() if constant.array.dtype.kind == "b" else constant.array.tolist()
     is_plain = constant.array.dtype.itemsize == 1  # millions of weights need no suffixes
-    values = (list(map(str, numbers)) if is_plain else [literal(int(v)) for v in numbers]) or ["0"]
+    values = ([str(int(v)) for v in numbers] if is_plain else [literal(int(v)) for v in numbers]) or ["0"]
     rows = [", ".join(values[i : i + _LINE]) for i in range(0, len(values), _LINE)]
     inner = ",\n    ".join(rows)
     return (

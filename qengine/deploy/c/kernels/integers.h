@@ -23,7 +23,10 @@ static NET_LEAF $y_t net_shifted_$y($y_t x, $y_t by, int32_t is_left) {
     if (is_left) {
         return net_wrapped_$y((uint64_t)x << (uint32_t)by);
     }
-    return net_is_negative_$y(x) ? ($y_t)(-(-(x + 1) >> (int32_t)by) - 1) : ($y_t)(x >> (int32_t)by);
+    if (net_is_negative_$y(x)) {
+        return ($y_t)(-(-(x + 1) >> (int32_t)by) - 1);
+    }
+    return ($y_t)(x >> (int32_t)by);
 }
 
 /// power_of(y) needs wrapped(y)
@@ -41,13 +44,14 @@ static NET_LEAF $y_t net_power_of_$y($y_t x, uint64_t exponent) {
     return net_wrapped_$y(result);
 }
 
-/// integer_function(y) needs at, wrapped(y), remainder_of(y), shifted(y), power_of(y)
+/// integer_function(y) needs at, wrapped(y), is_negative(y), remainder_of(y), shifted(y), power_of(y)
 struct net_integer_function {
     struct net_lengths n;
     struct net_steps a;
     struct net_steps b;
     struct net_steps y;
-    int8_t operation; /* 0: and, 1: or, 2: xor, 3: shift left, 4: shift right, 5: remainder, 6: of truncation, 7: power */
+    int8_t operation; /* 0: and, 1: or, 2: xor, 3: shift left, 4: shift right, 5: remainder, 6: of truncation, 7: power,
+                       8: magnitude of a, 9: sign of a, 10: a with the opposite sign */
 };
 
 /* A function of two integers. A remainder by 0, which is an error in the model, is 0. */
@@ -77,8 +81,14 @@ static NET_INLINE void net_integer_function_$y$o(
                         result = net_shifted_$y(x, z, p->operation == 3);
                     } else if (p->operation <= 6) {
                         result = ($y_t)(z == 0 ? 0 : net_remainder_of_$y(x, z, p->operation == 6));
-                    } else {
+                    } else if (p->operation == 7) {
                         result = net_power_of_$y(x, (uint64_t)z);
+                    } else if (p->operation == 9) {
+                        result = ($y_t)(x == 0 ? ($y_t)0 : net_is_negative_$y(x) ? ($y_t)-1 : ($y_t)1);
+                    } else if (p->operation == 10 || net_is_negative_$y(x)) {
+                        result = net_wrapped_$y((uint64_t)0 - (uint64_t)x);
+                    } else {
+                        result = x;
                     }
                     row_y[i * p->y.s3] = result;
                 }

@@ -35,7 +35,7 @@ struct net_pool_window {
 /// max_pool_planes(x) needs pool_window
 struct net_max_pool_planes {
     struct net_pool_window window;
-    int32_t least; /* of a window in the padding alone */
+    int64_t least; /* of a window in the padding alone */
 };
 
 /* The largest element of each window, channel by channel. */
@@ -96,7 +96,7 @@ static NET_LEAF void net_keep_larger_$x$o(const $x_t *$restrict x, $x_t *$restri
 /// max_pool_channels(x) needs pool_window, keep_larger(x)
 struct net_max_pool_channels {
     struct net_pool_window window;
-    int32_t least; /* of a window in the padding alone */
+    int64_t least; /* of a window in the padding alone */
 };
 
 /* The largest element of each window, for all channels of a pixel at a time, which are neighbours. */
@@ -132,7 +132,7 @@ static NET_INLINE void net_max_pool_channels_$x$o(
                                 if (i >= 0 && i < w->in_w) {
                                     const $x_t *pixel = x + (image * w->x_n + d * w->x_d + h * w->x_h + i * w->x_w);
                                     if (is_first) {
-                                        memcpy(most, pixel, (size_t)w->channels * sizeof(*most));
+                                        (void)memcpy(most, pixel, (size_t)w->channels * sizeof(*most));
                                         is_first = 0;
                                     } else {
                                         net_keep_larger_$x$o(pixel, most, w->channels);
@@ -214,7 +214,7 @@ struct net_axis_extreme {
     struct net_lengths m; /* of the axes that are reduced */
     struct net_steps r;
     int8_t is_largest;
-    int32_t end; /* of a result: the first extreme, which any element may exceed */
+    int64_t end; /* of a result: the first extreme, which any element may exceed */
 };
 
 /* The largest or the smallest element over axes. */

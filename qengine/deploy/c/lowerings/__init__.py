@@ -1,1 +1,1 @@
-"""How each kind of step becomes calls of kernels in C, one family a file."""
+"""The lowerings of each kind of step to calls of kernels in C, one family a file."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from deploy.c.running import GCC, Comparison, needs_gcc
+from deploy.c.running import INLINED, Comparison, needs_gcc
 from onnx import TensorProto, helper, numpy_helper
 
 import qengine
@@ -85,7 +85,7 @@ def comparison(tmp_path_factory):
 @needs_gcc
 @pytest.mark.parametrize("flags", [("-O1",), ("-O3", "-fsanitize=address,undefined")])
 def test_every_tensor_has_the_codes_of_the_session(comparison, flags):
-    assert comparison.differences(GCC, flags) == []
+    assert comparison.differences(INLINED, flags) == []
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -12,8 +12,8 @@ from qengine.deploy.c.epilogue import epilogue
 from qengine.deploy.c.ir import Call, CTensor, Operation, Parameters, Scratch
 from qengine.deploy.c.lowering import Context, NotExportable, accumulator, lowers
 from qengine.deploy.c.lowerings.elements.convert import convert_call, enough
+from qengine.deploy.c.lowerings.elements.exact import BY_ZERO
 from qengine.deploy.c.lowerings.elements.operands import Elements, Ends, elements_of, magnitude, sum_bound
-from qengine.deploy.c.lowerings.exact import BY_ZERO
 from qengine.deploy.c.lowerings.nests import Nest
 from qengine.kernels.reference.requantize import requantize
 from qengine.model.graph import NO_ACTIVATION
@@ -200,7 +200,9 @@ def _integers(context: Context) -> Operation:
     """Return arithmetic on integers without a format, which wraps."""
     step: Combine = context.step
     if len(step.terms) != _PAIR or step.operation not in _INTEGER:
-        raise NotExportable(f"it computes {step.operation} of {len(step.terms)} tensors of integers, C has it of two")
+        raise NotExportable(
+            f"it is {step.operation} of {len(step.terms)} tensors of integers: use Add, Sub, Mul or Div"
+        )
     if any(t.dtype != context.y.dtype for t in step.terms):
         raise NotExportable(f"its operands have other types than its result, {context.y.dtype}: cast them first")
     divisor = step.terms[1].value

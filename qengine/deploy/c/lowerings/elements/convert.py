@@ -85,7 +85,10 @@ def lower_from_integers(context: Context) -> Operation:
     """Return the operation of a Cast of integers or truth values."""
     step: FromIntegers = context.step
     word = context.arithmetic.word(context.out.one_format).unshifted
-    bound = magnitude(context.tensors[step.x.name].ends)
+    ends = context.tensors[step.x.name].ends
+    if ends[1] >= 1 << 63:
+        raise NotExportable(f"it reads {step.x.dtype}, and C rounds numbers of 64 bits with a sign: cast it to int64")
+    bound = magnitude(ends)
     shift = enough(-context.out.fraction_bits, bound)
     is_left = shift <= 0  # is brought near the word before it is shifted
     v = accumulator(min(bound, (1 << 63) - 1) if is_left else bound, shift)

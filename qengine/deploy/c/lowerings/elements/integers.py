@@ -6,23 +6,24 @@ The kernels compute in the type of the result, and wrap as NumPy does.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from qengine.deploy.c.epilogue import epilogue
-from qengine.deploy.c.ir import Call, Operation
+from qengine.deploy.c.ir import Array, Call, Operation
 from qengine.deploy.c.lowering import Context, NotExportable, accumulator, lowers
 from qengine.deploy.c.lowerings.elements.convert import enough
+from qengine.deploy.c.lowerings.elements.exact import BY_ZERO, attributes_of, is_evaluation_of
 from qengine.deploy.c.lowerings.elements.operands import elements_of, magnitude
-from qengine.deploy.c.lowerings.exact import BY_ZERO, is_evaluation_of
 from qengine.model.graph import NO_ACTIVATION
 from qengine.model.ops.functions import IntegerPower
 from qengine.model.steps import Island, Tensor
+from qengine.model.steps.forms import Curve
 from qengine.model.steps.pairs import Remainder
 
-_AND, _OR, _XOR, _LEFT, _RIGHT, _REMAINDER, _TRUNCATED, _POWER = range(8)
+_AND, _OR, _XOR, _LEFT, _RIGHT, _REMAINDER, _TRUNCATED, _POWER, _MAGNITUDE, _SIGN, _NEGATIVE = range(11)
 _BITWISE = {"BitwiseAnd": _AND, "BitwiseOr": _OR, "BitwiseXor": _XOR}
+_UNARY = {"abs": _MAGNITUDE, "sign": _SIGN, "negative": _NEGATIVE}
 _SHIFTS = {"LEFT": _LEFT, "RIGHT": _RIGHT}
 _FLOAT32_BITS = 24
 
@@ -58,7 +59,7 @@ def lower_bitwise_not(context: Context) -> Operation:
 @lowers(Island, is_evaluation_of("BitShift"), first=60)
 def lower_bit_shift(context: Context) -> Operation:
     """Return bits moved to the left or right."""
-    return integer_function(context, context.step.inputs, _SHIFTS[context.bound_step.node.attributes["direction"]])
+    return integer_function(context, context.step.inputs, _SHIFTS[attributes_of(context)["direction"]])
 
 
 @lowers(Island, lambda c: isinstance(c.step.function, Remainder), first=60)
@@ -103,9 +104,37 @@ def lower_power(context: Context) -> Operation:
     """Return a constant power of integers."""
     (x,) = context.step.inputs
     exponent = context.step.function.exponent
-    if exponent.dtype.kind not in "iu" or (exponent < 0).any():
-        raise NotExportable(f"its exponent {exponent.item()} is no whole number from 0 on, and C has no real numbers")
-    power = np.array(exponent.reshape(()), x.dtype)
-    if int(power) != int(exponent.item()):
-        raise NotExportable(f"its exponent {exponent.item()} does not fit in {x.dtype}: cast its input to a wider type")
-    return integer_function(context, (x, replace(x, name="exponent", shape=(), value=power)), _POWER)
+    return _powers(context, x, exponent.reshape(()) if exponent.size == 1 else exponent)
+
+
+@lowers(Island, lambda c: isinstance(c.step.function, Curve) and c.step.function.name in _UNARY, first=60)
+def lower_function(context: Context) -> Operation:
+    """Return the magnitude, the sign or the opposite of integers."""
+    (x,) = context.step.inputs
+    unused = Tensor("unused", x.dtype, (), np.zeros((), x.dtype))
+    return integer_function(context, (x, unused), _UNARY[context.step.function.name])
+
+
+@lowers(Island, is_evaluation_of("Pow"), first=60)
+def lower_powers(context: Context) -> Operation:
+    """Return constant powers of integers."""
+    x, exponent = context.step.inputs
+    if context.out.format is not None or x.format is not None:
+        raise NotExportable("it has more than one exponent of real numbers, and C has none: use Mul or Exp")
+    if exponent.value is None:
+        raise NotExportable("its exponents are computed during the run: use Mul")
+    return _powers(context, x, exponent.value)
+
+
+def _powers(context: Context, x: Tensor, exponents: Array) -> Operation:
+    """Return powers of integers, exact as NumPy's unless both types together are real numbers."""
+    is_whole = exponents.dtype.kind in "iu" and np.result_type(x.dtype, exponents.dtype).kind in "iu"
+    if not is_whole or (exponents < 0).any():
+        raise NotExportable(
+            f"powers of {x.dtype} by {exponents.dtype} are real numbers, unless the exponents are of its type and not "
+            "negative: use Mul"
+        )
+    given = exponents.astype(x.dtype)
+    if (given != exponents).any():
+        raise NotExportable(f"its exponents do not fit in {x.dtype}: cast its input to a wider type")
+    return integer_function(context, (x, Tensor("exponent", x.dtype, given.shape, given)), _POWER)

@@ -207,8 +207,8 @@ def lower_bounded(context: Context) -> Operation:
         high = max(most, low)  # a bound above all codes is the result
     if (low <= least and high >= most) or not y.size:
         return moved(context, step.x, np.arange(x.size), 0)
-    if not -(1 << 31) <= min(low, high) <= max(low, high) < 1 << 31:
-        raise NotExportable(f"its bounds {low} and {high} are beyond 32 bits: narrow them")
+    if not -(1 << 63) <= min(low, high) <= max(low, high) < 1 << 63:
+        raise NotExportable(f"its bounds {low} and {high} are beyond int64: cast its input to int64")
     nest = Nest.of(in_memory(y, y.shape), [in_memory(y, x.strides), in_memory(y, y.strides)])
     assert len(nest.lengths) <= AXES
     call = Call("bounded", {"x": x.dtype}, (x, y), {**nest.numbers("x", "y"), "low": low, "high": high})

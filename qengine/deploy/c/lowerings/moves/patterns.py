@@ -10,8 +10,15 @@ from numpy.typing import NDArray
 from qengine.deploy.c.ir import Call, Operation
 from qengine.deploy.c.lowering import Context, NotExportable, lowers
 from qengine.deploy.c.lowerings.calls import element_type
+from qengine.deploy.c.lowerings.elements.exact import (
+    Memory,
+    attributes_of,
+    check_exact,
+    is_evaluation_of,
+    reals_as_codes,
+    rounded,
+)
 from qengine.deploy.c.lowerings.elements.operands import magnitude
-from qengine.deploy.c.lowerings.exact import Memory, check_exact, is_evaluation_of, reals_as_codes, rounded
 from qengine.deploy.c.lowerings.moves import index_maps
 from qengine.deploy.c.lowerings.moves.move import moved
 from qengine.deploy.c.lowerings.moves.picks import axis_parts
@@ -72,7 +79,7 @@ def lower_one_hot(context: Context) -> Operation:
     off, on = (int(one) for one in reals_as_codes(context, values.value))
     if not -_INT32 <= min(off, on) <= max(off, on) < _INT32:
         raise NotExportable(f"its values {off} and {on} are beyond 32 bits: use smaller ones")
-    axis = axis_of(context.bound_step.node.attributes.get("axis", -1), indices.ndim + 1)
+    axis = axis_of(attributes_of(context).get("axis", -1), indices.ndim + 1)
     outer, length, inner = axis_parts(y.shape, axis)
     if outer * length * inner == 0 or depth.value is None:
         return context.operation()
@@ -91,9 +98,9 @@ def lower_hard_max(context: Context) -> Operation:
     if not y.size:
         return context.operation()
     if node.version >= 13:
-        outer, n, inner = axis_parts(x.shape, axis_of(node.attributes.get("axis", -1), x.ndim))
+        outer, n, inner = axis_parts(x.shape, axis_of(attributes_of(context).get("axis", -1), x.ndim))
     else:
-        axis = node.attributes.get("axis", 1)
+        axis = attributes_of(context).get("axis", 1)
         first = axis if axis == x.ndim else axis_of(axis, x.ndim)
         outer, n, inner = prod(x.shape[:first]), prod(x.shape[first:]), 1
     memory = Memory.of(context)
@@ -122,8 +129,8 @@ def lower_running(context: Context) -> Operation:
         "n": n,
         "inner": inner,
         "is_product": node.operator == "CumProd",
-        "is_exclusive": bool(node.attributes.get("exclusive", 0)),
-        "is_reverse": bool(node.attributes.get("reverse", 0)),
+        "is_exclusive": bool(attributes_of(context).get("exclusive", 0)),
+        "is_reverse": bool(attributes_of(context).get("reverse", 0)),
     }
     types = {"x": element_type(source), "y": y.dtype}
     if y.format is None:

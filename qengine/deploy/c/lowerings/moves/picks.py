@@ -10,7 +10,13 @@ import numpy as np
 from qengine.deploy.c.ir import Argument, Call, Operation
 from qengine.deploy.c.lowering import Context, NotExportable, lowers
 from qengine.deploy.c.lowerings.calls import element_type
-from qengine.deploy.c.lowerings.exact import OUT_OF_RANGE, Memory, is_evaluation_of, plain_strides
+from qengine.deploy.c.lowerings.elements.exact import (
+    OUT_OF_RANGE,
+    Memory,
+    attributes_of,
+    is_evaluation_of,
+    plain_strides,
+)
 from qengine.deploy.c.lowerings.nests import AXES, Nest
 from qengine.model.eager.elements import axis_of
 from qengine.model.steps import Evaluated, Evaluation, Picking, Tensor
@@ -29,7 +35,7 @@ def _picked(context: Context) -> tuple[Tensor, ...]:
     evaluation: Evaluation = context.step.evaluation
     x, *others = evaluation.inputs
     assert x is not None
-    if evaluation.rule is not Picking and x.is_float:
+    if evaluation.rule is not Picking and x.is_float and evaluation.outputs[0].name:
         raise NotExportable("its result has another format than its input: give both the same one")
     return (x, *(t for t in others if t is not None))
 
@@ -46,7 +52,7 @@ def lower_gather_elements(context: Context) -> Operation:
     y = context.y
     if not y.size:
         return context.operation()
-    axis = axis_of(context.bound_step.node.attributes.get("axis", 0), x.ndim)
+    axis = axis_of(attributes_of(context).get("axis", 0), x.ndim)
     memory = Memory.of(context)
     source, at = memory.plain(x, "table"), memory.plain(indices, "indices")
     of_x = plain_strides(x.shape)
@@ -82,7 +88,7 @@ def lower_gather_slices(context: Context) -> Operation:
     y = context.y
     if not y.size:
         return context.operation()
-    batch_axes = context.bound_step.node.attributes.get("batch_dims", 0)
+    batch_axes = attributes_of(context).get("batch_dims", 0)
     axes = indices.shape[-1]
     named, rest = x.shape[batch_axes : batch_axes + axes], x.shape[batch_axes + axes :]
     memory = Memory.of(context)
@@ -103,7 +109,7 @@ def lower_gather_slices(context: Context) -> Operation:
 def lower_reverse(context: Context) -> Operation:
     """Return sequences in reverse order, as long as computed lengths."""
     x, lengths = _picked(context)
-    y, time = context.y, context.bound_step.node.attributes.get("time_axis", 0)
+    y, time = context.y, attributes_of(context).get("time_axis", 0)
     if not y.size:
         return context.operation()
     memory, steps = Memory.of(context), plain_strides(x.shape)
@@ -123,12 +129,13 @@ def lower_reverse(context: Context) -> Operation:
 def lower_top(context: Context) -> Operation:
     """Return the largest or smallest elements and their places."""
     x, *_ = _picked(context)
-    node, evaluation = context.bound_step.node, context.step.evaluation
-    outputs = {one.step.index: context.tensors[one.output.name] for one in context.group}
+    evaluation: Evaluation = context.step.evaluation
+    names = [t.name for t in evaluation.outputs]
+    outputs = {names.index(y.name): y for y in context.outputs}
     shape = evaluation.outputs[0].shape
     if not prod(shape):
         return context.operation()
-    axis = axis_of(node.attributes.get("axis", -1), x.ndim)
+    axis = axis_of(attributes_of(context).get("axis", -1), x.ndim)
     outer, n, inner = axis_parts(x.shape, axis)
     memory = Memory.of(context)
     source = memory.plain(x, "elements")
@@ -139,7 +146,7 @@ def lower_top(context: Context) -> Operation:
         "n": n,
         "k": shape[axis],
         "inner": inner,
-        "is_smallest": not node.attributes.get("largest", 1),
+        "is_smallest": not attributes_of(context).get("largest", 1),
         "has_places": 1 in outputs,
     }
     call = Call("top", {"x": dtype}, (source, values, outputs.get(1)), numbers)

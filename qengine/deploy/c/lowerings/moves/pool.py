@@ -9,7 +9,7 @@ import numpy as np
 
 from qengine.deploy.c.ir import Call, CTensor, Operation, Parameters
 from qengine.deploy.c.lowering import Context, NotExportable, lowers
-from qengine.deploy.c.lowerings.moves.index_maps import FILL, Map, overlap
+from qengine.deploy.c.lowerings.moves.index_maps import Map, overlap
 from qengine.deploy.c.lowerings.nests import AXES, Nest, in_memory
 from qengine.kernels.reference.pool import max_index
 from qengine.kernels.reference.window import pad_spatial, windows
@@ -20,6 +20,7 @@ from qengine.model.steps.row_forms import AxisIndex
 _SPATIAL = 3
 _AXES = ("d", "h", "w")
 _MOST = 1 << 31
+_WIDE = 1 << 63
 
 
 def _window(context: Context, form: Any) -> Parameters:
@@ -56,14 +57,6 @@ def lower_max_pool(context: Context) -> Operation:
     if not x.size:
         raise NotExportable("its input has no elements")
     least = max(_end(step), x.ends[0])  # no element is less
-    if not -_MOST <= least < _MOST:
-        if _has_full_padding(x, form):
-            raise NotExportable(f"a window of {x.dtype} lies in the padding alone: reduce its pads")
-        least = 0
-        if x.dtype.itemsize > 4:
-            raise NotExportable(
-                f"its input has elements of {x.dtype} and C compares those of 32 bits: cast it to int32"
-            )
     numbers: Parameters = {"window": _window(context, form), "least": least}
     is_by_pixel = x.shape[1] > 1 and x.strides[1] == 1 and y.strides[1] == 1
     kernel = "max_pool_channels" if is_by_pixel else "max_pool_planes"
@@ -76,12 +69,6 @@ def _end(step: Move) -> int:
     (constant,) = step.constants
     assert constant is not None
     return step.x.encode(constant) if step.x.format is not None else int(constant)
-
-
-def _has_full_padding(x: CTensor, form: WindowMax) -> bool:
-    places = np.zeros(x.shape[2:], np.int64)
-    seen = windows(pad_spatial(places, form.pads, FILL), form.kernel, form.strides, form.dilations)
-    return bool((seen.max(axis=tuple(range(-len(form.kernel), 0))) == FILL).any())
 
 
 def _distance(x: CTensor, y: CTensor, form: WindowMax, is_by_pixel: bool) -> int | None:
@@ -148,8 +135,8 @@ def lower_axis_extreme(context: Context) -> Operation:
     is_empty = not x.size
     if not is_empty:  # no element is beyond the end that it can have
         end = max(end, x.ends[0]) if form.largest else min(end, x.ends[1])
-    if not -_MOST <= end < _MOST:
-        raise NotExportable(f"its input has elements of {x.dtype} and C compares those of 32 bits: cast it to int32")
+    if not -_WIDE <= end < _WIDE:
+        raise NotExportable(f"its input has elements of {x.dtype} and C compares those of int64: cast it to int64")
     kept = _kept(x, y, form.axes, form.keepdims)
     reduced = Nest.of(
         in_memory(x, [n if a in form.axes else 1 for a, n in enumerate(x.shape)]), [in_memory(x, x.strides)]

@@ -1,6 +1,6 @@
 """Elements written at indices: ScatterElements, ScatterND and MaxUnpool.
 
-Codes in one format are written as they are. Where formats differ, or updates are added, everything is brought to the
+Codes in one format are copied. Where formats differ, or updates are added, everything is brought to the
 finest format in wider numbers first, and rounded last, as the runtime does with real numbers.
 """
 
@@ -15,16 +15,17 @@ import numpy as np
 from qengine.deploy.c.ir import Argument, Call, Constant, CTensor, Operation, Scratch
 from qengine.deploy.c.lowering import Context, NotExportable, lowers
 from qengine.deploy.c.lowerings.calls import copy_calls, element_type
-from qengine.deploy.c.lowerings.elements.operands import magnitude
-from qengine.deploy.c.lowerings.exact import (
+from qengine.deploy.c.lowerings.elements.exact import (
     OUT_OF_RANGE,
     Memory,
+    attributes_of,
     check_exact,
     encoded,
     is_evaluation_of,
     plain_strides,
     rounded,
 )
+from qengine.deploy.c.lowerings.elements.operands import magnitude
 from qengine.deploy.c.lowerings.moves.picks import lengths_of, nest_of
 from qengine.deploy.c.lowerings.nests import Nest, progressions
 from qengine.deploy.c.ranges.ends import word_ends
@@ -39,14 +40,14 @@ _PROBED = 1 << 24
 
 @dataclass(frozen=True)
 class _Target:
-    """What is written to: the output, or wider numbers that are rounded to it.
+    """Memory that is written to: the output, or wider numbers that are rounded to it.
 
     Attributes
     ----------
     argument : the elements, in ONNX's order.
     first : calls that write the elements of the data.
     left : bits by which an update is shifted left.
-    fraction_bits, bound : those of the wider numbers; None where there are none.
+    fraction_bits, bound : fraction bits and largest magnitude of the wider numbers; None without them.
     """
 
     argument: CTensor | Scratch
@@ -101,7 +102,7 @@ def _inputs(context: Context) -> tuple[Tensor, Tensor, Tensor, str]:
     assert data is not None
     assert indices is not None
     assert updates is not None
-    reduction = context.bound_step.node.attributes.get("reduction", "none")
+    reduction = attributes_of(context).get("reduction", "none")
     if reduction == "none":
         data, updates = encoded(context, data), encoded(context, updates)
     elif any(t.is_float and t.format is None for t in (data, updates)):
@@ -123,7 +124,7 @@ def lower_scatter(context: Context) -> Operation:
     target = _target(context, memory, data, updates, reduction)
     if not prod(indices.shape):
         return _operation(context, memory, target)
-    axis = axis_of(context.bound_step.node.attributes.get("axis", 0), data.ndim)
+    axis = axis_of(attributes_of(context).get("axis", 0), data.ndim)
     of_y, of_i = plain_strides(data.shape), plain_strides(indices.shape)
     update, at = memory.plain(updates, "updates"), memory.plain(indices, "indices")
     nest = nest_of(indices.shape, of_i, of_i, (*of_y[:axis], 0, *of_y[axis + 1 :]))

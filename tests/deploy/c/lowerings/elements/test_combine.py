@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 from deploy.c.lowerings.element_cases import IMAGES, case, image_weights, mixed_formats
-from deploy.c.running import SANITIZED, differences, needs_gcc
+from deploy.c.running import SANITIZED, differences, needs_gcc, with_sanitizers
 from networks import weights
 
+from qengine.deploy.c.lowerings.elements.exact import BY_ZERO
 from qengine.deploy.c.network import network_of
-from qengine.errors import UnsupportedError
 
 pytestmark = needs_gcc
 
@@ -22,7 +22,8 @@ SHAPES = {
 
 
 @pytest.mark.parametrize("operator", ["Add", "Sub", "Mul", "Div", "PRelu"])
-def test_pairs(tmp_path, operator):
+@with_sanitizers
+def test_pairs(tmp_path, operator, flags):
     """Two tensors, or a tensor and a constant, of any formats."""
     cases = []
     for number, (a, b) in enumerate(SHAPES.values()):
@@ -36,7 +37,7 @@ def test_pairs(tmp_path, operator):
                 inputs = {"a": a} if constant else {"a": a, "b": b}
                 one = case([(operator, "a b", "y")], inputs, constants, number=seed, formats=formats, qformat="Q3.4")
                 cases.append(one)
-    assert differences(cases, tmp_path, SANITIZED if operator == "Div" else ()) == []
+    assert differences(cases, tmp_path, flags) == []
 
 
 def test_roundings_of_ties(tmp_path):
@@ -58,7 +59,8 @@ def test_roundings_of_ties(tmp_path):
 
 
 @pytest.mark.parametrize("aligns", [False, True])
-def test_sums(tmp_path, aligns):
+@with_sanitizers
+def test_sums(tmp_path, aligns, flags):
     """Sums of one to five terms, exact to the end or of terms that are brought to their format first."""
     cases = []
     for number in range(12):
@@ -69,15 +71,16 @@ def test_sums(tmp_path, aligns):
         node = (operator, " ".join(names), "y")
         options = {"rules": {"aligns_add": True}} if aligns else {}
         cases.append(case([node], inputs, number=number, formats=formats, qformat="Q3.4", **options))
-    assert differences(cases, tmp_path, SANITIZED) == []
+    assert differences(cases, tmp_path, flags) == []
 
 
-def test_orders_of_images(tmp_path):
+@with_sanitizers
+def test_orders_of_images(tmp_path, flags):
     """A tensor with channels last and one in ONNX's order, and bounds of a Relu that was fused."""
     nodes = [IMAGES, ("Add", "z x", "q"), ("Relu", "q", "r"), ("Mul", "r c", "s"), ("Sub", "s z", "y")]
     constants = {"c": weights(4, 1, 1, seed=2, scale=1.0)} | image_weights(4, 4)
     cases = [case(nodes, {"x": [2, 4, 3, 5]}, constants, number=n) for n in range(4)]
-    assert differences(cases, tmp_path, SANITIZED) == []
+    assert differences(cases, tmp_path, flags) == []
 
 
 def test_integers(tmp_path):
@@ -93,12 +96,26 @@ def test_integers(tmp_path):
     assert differences([case(nodes, {"x": [4, 9, 3]}, constants, ("y", "l"))], tmp_path, SANITIZED) == []
 
 
-def test_division_of_integers_that_may_stop_is_refused():
-    """The runtime stops at a division by 0, and C cannot."""
+def test_division_by_what_may_be_0_says_so():
+    """The runtime stops at a division by 0, and C gives 0, as a comment says."""
     nodes = [("ArgMax", "x", "i", {"axis": 1, "keepdims": 0}), ("Div", "i i", "y")]
     session, (first, _) = case(nodes, {"x": [4, 9]})
-    with pytest.raises(UnsupportedError, match="divide by a constant"):
-        network_of(session, first)
+    assert network_of(session, first).operations[1].comments == (BY_ZERO,)
+
+
+def test_division_by_computed_integers(tmp_path):
+    """A quotient of two computed tensors is cut toward 0; by 0 it is 0, where the runtime stops."""
+    nodes = [
+        ("ArgMax", "x", "i", {"axis": 1, "keepdims": 0}),
+        ("Sub", "i five", "j"),
+        ("Mul", "i three", "k"),
+        ("Sub", "k one", "l"),
+        ("Div", "j l", "y"),
+    ]
+    constants = {name: np.int64(number) for name, number in (("five", 5), ("three", 3), ("one", 1))}
+    one = case(nodes, {"x": [4, 9]}, constants)
+    assert differences([one], tmp_path, SANITIZED) == []
+    assert network_of(one[0], one[1][0]).operations[-1].calls[0].kernel == "integer_arithmetic"
 
 
 def test_bounds_choose_the_type():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from deploy.c.lowerings.element_cases import case
-from deploy.c.running import SANITIZED, differences, needs_gcc
+from deploy.c.running import differences, needs_gcc, with_sanitizers
 
 from qengine.deploy.c.lowerings.elements.convert import enough
 from qengine.kernels.reference.rounding import shift_right
@@ -12,7 +12,8 @@ from qengine.kernels.reference.rounding_table import ROUNDINGS
 pytestmark = needs_gcc
 
 
-def test_integers_as_codes(tmp_path):
+@with_sanitizers
+def test_integers_as_codes(tmp_path, flags):
     """Indices and truth values become codes, which saturate or wrap."""
     cases = []
     for number, fmt in enumerate(("Q3.4", "Q1.2", "Q8.-3", "Q3.12", "UQ5.3", "Q4.3", "Q9.-2")):
@@ -23,10 +24,11 @@ def test_integers_as_codes(tmp_path):
         formats = {"y": fmt, "r": fmt}
         cases.append(case(nodes, {"x": (bool, [3, 5])}, number=number, formats=formats, qformat=fmt))
         cases.append(case(nodes, {"x": (np.int8, [3, 5])}, number=number, formats=formats, qformat=fmt))
-    assert differences(cases, tmp_path, SANITIZED) == []
+    assert differences(cases, tmp_path, flags) == []
 
 
-def test_stored_integers(tmp_path):
+@with_sanitizers
+def test_stored_integers(tmp_path, flags):
     """Integers with a zero point come in and go out, signed and unsigned."""
     cases = []
     for number, (stored, zero) in enumerate(((np.uint8, 128), (np.int8, 0), (np.uint8, 0), (np.uint8, 128))):
@@ -41,7 +43,7 @@ def test_stored_integers(tmp_path):
             case(nodes, {"x": (stored, [3, 5])}, constants, number=number, qformat=qformat)
             for qformat in ("Q3.4", "Q3.12")
         ]
-    assert differences(cases, tmp_path, SANITIZED) == []
+    assert differences(cases, tmp_path, flags) == []
 
 
 @pytest.mark.parametrize("rounding", sorted(ROUNDINGS))

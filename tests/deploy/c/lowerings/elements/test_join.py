@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from deploy.c.lowerings.element_cases import IMAGES, case, image_weights, mixed_formats
-from deploy.c.running import SANITIZED, differences, needs_gcc
+from deploy.c.running import SANITIZED, differences, needs_gcc, with_sanitizers
 from joined_heads import APART, FEEDS
 from networks import weights
 
@@ -29,7 +29,8 @@ JOINS = {
 
 
 @pytest.mark.parametrize("same", [False, True])
-def test_joins(tmp_path, same):
+@with_sanitizers
+def test_joins(tmp_path, same, flags):
     """Every join, of tensors with formats of their own and with the format of the output."""
     cases = []
     for number, (node, inputs, shapes) in enumerate(JOINS.values()):
@@ -39,10 +40,11 @@ def test_joins(tmp_path, same):
             formats = dict.fromkeys(formats, formats["y"]) if same else formats
             constants = {name: weights(*shape, seed=seed, scale=2.0) for name, shape in shapes.items()}
             cases.append(case([node], inputs, constants, number=seed, formats=formats, qformat="Q3.4"))
-    assert differences(cases, tmp_path, SANITIZED) == []
+    assert differences(cases, tmp_path, flags) == []
 
 
-def test_orders_of_images(tmp_path):
+@with_sanitizers
+def test_orders_of_images(tmp_path, flags):
     """Parts with channels last are strided rows; a part in ONNX's order is turned."""
     nodes = [
         IMAGES,
@@ -52,7 +54,7 @@ def test_orders_of_images(tmp_path):
         ("Neg", "s", "y"),
     ]
     cases = [case(nodes, {"x": [2, 3, 4, 5]}, image_weights(4, 3), number=n) for n in range(3)]
-    assert differences(cases, tmp_path, SANITIZED) == []
+    assert differences(cases, tmp_path, flags) == []
 
 
 @pytest.mark.parametrize("other", ["Q0.7", "UQ0.8"])

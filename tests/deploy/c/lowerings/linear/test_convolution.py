@@ -3,7 +3,7 @@
 from itertools import product
 
 import numpy as np
-from deploy.c.running import SANITIZED, differences, needs_gcc
+from deploy.c.running import INLINED, differences, needs_gcc, with_sanitizers
 from networks import network, weights
 
 from qengine import InferenceSession
@@ -71,12 +71,13 @@ def feeds(x, seed=1):
     yield {"x": draws.choice(np.array([-100, 100, 0.5], np.float32), x)}
 
 
-def test_forms(tmp_path):
+@with_sanitizers
+def test_forms(tmp_path, flags):
     """Every form is equal, with several roundings, overflows and shifts for each channel."""
     cases = []
     for number, (x, w, attributes) in enumerate(FORMS.values()):
         cases.append((session(x, w, attributes, **RULES[number % len(RULES)]), list(feeds(x))))
-    assert differences(cases, tmp_path, flags=("-O1", *SANITIZED)) == []
+    assert differences(cases, tmp_path, flags) == []
 
 
 def test_code_types(tmp_path):
@@ -87,4 +88,4 @@ def test_code_types(tmp_path):
         x, w, attributes = FORMS[form]
         cases.append((session(x, w, attributes, name, weight_qformat=weight), list(feeds(x))))
     small = [f"-DNET{n}_SMALL" for n in range(0, len(cases), 2)]
-    assert differences(cases, tmp_path, flags=("-O3", *small)) == []
+    assert differences(cases, tmp_path, ("-O3", *small), toolchain=INLINED) == []

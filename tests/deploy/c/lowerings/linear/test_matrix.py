@@ -1,7 +1,7 @@
 """Gemm and MatMul with constant weights in C beside the reference: shapes, transposes, orders in memory, biases."""
 
 import numpy as np
-from deploy.c.running import SANITIZED, differences, needs_gcc
+from deploy.c.running import differences, needs_gcc, with_sanitizers
 from networks import network, weights
 
 from qengine import InferenceSession
@@ -28,7 +28,8 @@ PRODUCTS = {
 RULES = [{}, {"per_channel": True, "rounding": "half_up"}, {"overflow": "wrap", "rounding": "trunc"}]
 
 
-def test_products(tmp_path):
+@with_sanitizers
+def test_products(tmp_path, flags):
     """Every product is equal, of codes with 8 bits and with 12."""
     cases = []
     for number, (shape, nodes, constants) in enumerate(PRODUCTS.values()):
@@ -40,4 +41,4 @@ def test_products(tmp_path):
             draws = np.random.default_rng(number)
             runs = [{"x": draws.normal(0, 3, shape).astype(np.float32)}, {"x": np.full(shape, 100, np.float32)}]
             cases.append((session, runs))
-    assert differences(cases, tmp_path, flags=("-O1", *SANITIZED)) == []
+    assert differences(cases, tmp_path, flags) == []

@@ -86,4 +86,4 @@ def test_networks_that_share_memory(tmp_path):
     for (x, w, attributes, _), qformat in product(FORMS.values(), ("Q3.4", "Q5.7")):
         session, feeds, _ = operation(x, w, attributes, qformat)
         cases.append((session, [feeds]))
-    assert differences(cases, tmp_path, flags=("-O3",)) == []
+    assert differences(cases, tmp_path) == []

@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 from deploy.c.one_operator import node, session_of
-from deploy.c.running import SANITIZED, differences, needs_gcc
+from deploy.c.running import INLINED, SANITIZED, differences, needs_gcc, with_sanitizers
 
 from qengine.deploy.c.lowerings.mean.dividers import divider, multiply_shift, quotient_addends, shift_addends
 from qengine.deploy.c.lowerings.mean.lines import MeanLines
@@ -61,7 +61,8 @@ FORMATS = (
 
 @needs_gcc
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method(tmp_path, method):
+@with_sanitizers
+def test_every_method(tmp_path, method, flags):
     roundings, overflows = list(Rounding), list(Overflow)
     cases = []
     first = METHODS.index(method)
@@ -76,7 +77,7 @@ def test_every_method(tmp_path, method):
             accumulator=AccumulatorRule(*((None, "wrap"), (12, "wrap"), (20, "wrap"))[i % 3]),
         )
         cases.append(case(pool, shape, x=x, y=y, seed=i, rules=rules))
-    assert not differences(cases, tmp_path, SANITIZED)
+    assert not differences(cases, tmp_path, flags)
 
 
 @needs_gcc
@@ -117,16 +118,14 @@ def test_registers_with_other_fraction_bits(tmp_path):
 
 
 @needs_gcc
-@pytest.mark.parametrize(
-    ("flags", "defines"), [(SANITIZED, ()), (("-O3", "-march=native"), ()), (("-Os",), ("SMALL",))]
-)
-def test_orders_of_memory(tmp_path, flags, defines):
+@pytest.mark.parametrize("flags", [SANITIZED, ("-O3", "-march=native"), ("-Os",)])
+def test_orders_of_memory(tmp_path, flags):
     pool = node("AveragePool", "x", kernel_shape=[2, 2], to="p")
     shape, cases = (2, 70, 5, 6), []
     for last in (node("GlobalAveragePool", "p"), node("AveragePool", "p", kernel_shape=[3, 3], pads=[1, 1, 1, 1])):
         session = session_of([pool, last], shape, qformat="Q4.3")
         cases.append((session, [{"x": np.random.default_rng(1).uniform(-20, 20, shape).astype(np.float32)}]))
-    assert not differences(cases, tmp_path, flags, defines=defines)
+    assert not differences(cases, tmp_path, flags, toolchain=INLINED)
 
 
 @needs_gcc
@@ -181,7 +180,8 @@ def test_overlaps_are_exact(order):
 
 
 @needs_gcc
-def test_outputs_share_the_memory_of_inputs(tmp_path):
+@with_sanitizers
+def test_outputs_share_the_memory_of_inputs(tmp_path, flags):
     cases = []
     for attributes in ({"strides": [2, 2]}, {"pads": [1, 1, 0, 0]}, {"strides": [2, 1], "dilations": [1, 2]}):
         first = node("AveragePool", "x", kernel_shape=[2, 2], to="a")
@@ -189,7 +189,7 @@ def test_outputs_share_the_memory_of_inputs(tmp_path):
         session = session_of([first, second, node("GlobalAveragePool", "b")], (1, 5, 9, 8), qformat="Q4.3")
         rng = np.random.default_rng(2)
         cases.append((session, [{"x": rng.uniform(-16, 16, (1, 5, 9, 8)).astype(np.float32)}]))
-    assert not differences(cases, tmp_path, SANITIZED)
+    assert not differences(cases, tmp_path, flags)
 
 
 def computed(one, total):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from deploy.c.lowerings.element_cases import IMAGES, case, feeds, image_weights
-from deploy.c.running import SANITIZED, differences, needs_gcc
+from deploy.c.running import SANITIZED, differences, needs_gcc, with_sanitizers
 from networks import network
 
 from qengine import InferenceSession
@@ -61,7 +61,8 @@ def _spelled(operator, constants, source):
 
 
 @pytest.mark.parametrize("images", [False, True])
-def test_rearranging(tmp_path, images):
+@with_sanitizers
+def test_rearranging(tmp_path, images, flags):
     """Every operator gives the elements of the reference, of an input in ONNX's order and of one with channels last."""
     cases = []
     for number, (operator, constants, attributes) in enumerate(ON_IMAGES.values()):
@@ -70,7 +71,7 @@ def test_rearranging(tmp_path, images):
         named |= image_weights(4, 4) if images else {}
         nodes = [*first, (*node, attributes), ("Neg", "q", "y")]
         cases.append(case(nodes, {"x": [2, 4, 4, 6]}, named, number=number, opset=19))
-    assert differences(cases, tmp_path, () if images else SANITIZED) == []
+    assert differences(cases, tmp_path, flags) == []
 
 
 def test_extrapolated_nearest(tmp_path):
@@ -92,7 +93,8 @@ WINDOWS = {
 }
 
 
-def test_max_pool(tmp_path):
+@with_sanitizers
+def test_max_pool(tmp_path, flags):
     """Windows in ONNX's order and with channels last, whole and at the edges."""
     cases = []
     for number, (attributes, lengths) in enumerate(WINDOWS.values()):
@@ -101,11 +103,12 @@ def test_max_pool(tmp_path):
         if len(lengths) < 3:
             nodes = [IMAGES, ("MaxPool", "z", "q", attributes), ("Neg", "q", "y")]
             cases.append(case(nodes, {"x": shape}, image_weights(5, 3, len(lengths)), number=number))
-    assert differences(cases, tmp_path, SANITIZED) == []
+    assert differences(cases, tmp_path, flags) == []
 
 
 @pytest.mark.parametrize("qformat", ["Q1.1", "Q3.12"])
-def test_places_of_max_pool(tmp_path, qformat):
+@with_sanitizers
+def test_places_of_max_pool(tmp_path, qformat, flags):
     """The first of equal elements counts; rows or columns are counted first."""
     cases = [
         case(
@@ -117,7 +120,7 @@ def test_places_of_max_pool(tmp_path, qformat):
         for attributes, lengths in WINDOWS.values()
         for order in (0, 1)
     ]
-    assert differences(cases, tmp_path, SANITIZED) == []
+    assert differences(cases, tmp_path, flags) == []
 
 
 def test_extremes_over_axes(tmp_path):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from deploy.c.lowerings.element_cases import IMAGES, case, image_weights
-from deploy.c.running import SANITIZED, differences, needs_gcc
+from deploy.c.running import SANITIZED, differences, needs_gcc, with_sanitizers
 
 from qengine.deploy.c.lowerings.moves.resize import AxisTaps, first_cells
 from qengine.deploy.c.network import network_of
@@ -35,7 +35,8 @@ SIZES = {
 
 @pytest.mark.parametrize("mode", ["linear", "cubic"])
 @pytest.mark.parametrize("images", [False, True])
-def test_resized(tmp_path, mode, images):
+@with_sanitizers
+def test_resized(tmp_path, mode, images, flags):
     """Every size, of an input in ONNX's order and of one with channels last."""
     cases = []
     for number, (shape, scales, attributes) in enumerate(SIZES.values()):
@@ -49,7 +50,7 @@ def test_resized(tmp_path, mode, images):
         node = ("Resize", f"{'z' if images else 'x'} {'roi' if region else '-'} s", "q", {"mode": mode, **attributes})
         nodes = [*([IMAGES] if images else []), node, ("Neg", "q", "y")]
         cases.append(case(nodes, {"x": shape}, constants, number=number, opset=19))
-    assert differences(cases, tmp_path, () if images else SANITIZED) == []
+    assert differences(cases, tmp_path, flags) == []
 
 
 def test_far_weights(tmp_path):

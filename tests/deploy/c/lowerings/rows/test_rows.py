@@ -127,6 +127,7 @@ def test_codes_are_those_of_the_reference(name, tmp_path):
     assert differences(list(TABLES[name].values()), tmp_path) == []
 
 
+@pytest.mark.exhaustive
 def test_nothing_is_undefined(tmp_path):
     names = (
         ["an axis, wide", "finest", "coarser", "logarithm, finer"],

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from deploy.c.one_operator import node, session_of
-from deploy.c.running import SANITIZED, differences, needs_gcc
+from deploy.c.running import differences, needs_gcc, with_sanitizers
 
 from qengine.deploy.c.lowerings.tables.rank_table import rank_coded, trimmed
 from qengine.deploy.c.network import network_of
@@ -58,7 +58,8 @@ def test_every_code_of_every_table(tmp_path, overflow):
     assert not differences(cases, tmp_path)
 
 
-def test_tables_of_devices(tmp_path):
+@with_sanitizers
+def test_tables_of_devices(tmp_path, flags):
     rules = [
         TableRule("cut", 256, 8),
         TableRule("interpolated", 256, "input", has_end=True),
@@ -66,10 +67,11 @@ def test_tables_of_devices(tmp_path):
         TableRule("interpolated", 64, 4, entry_bits=8, entry_fraction_bits=6),
     ]
     cases = [case(op, "Q3.12", "Q0.15", rules=Rules(table=rule)) for rule in rules for op in ("Sigmoid", "Tanh")]
-    assert not differences(cases, tmp_path, ("-O3", *SANITIZED))
+    assert not differences(cases, tmp_path, flags)
 
 
-def test_orders_of_memory(tmp_path):
+@with_sanitizers
+def test_orders_of_memory(tmp_path, flags):
     """A result in the order of ONNX of a tensor with its channels last, and the other way round in the arena."""
     nodes = [node("AveragePool", "x", kernel_shape=[2, 2], to="p"), node("Sigmoid", "p"), node("Tanh", "p", to="z")]
     weights = np.ones((3, 3, 1, 1), np.float32)
@@ -79,7 +81,7 @@ def test_orders_of_memory(tmp_path):
     for x, p in (("Q4.3", "Q4.3"), ("Q3.12", "Q3.12"), ("Q4.3", "Q3.12"), ("Q3.12", "Q4.3")):
         session = session_of(nodes[:3], shape, [("w", weights)], ["y", "z"], qformat=x, formats={"p": p})
         cases.append((session, [{"x": rng.uniform(-4, 4, shape).astype(np.float32)}]))
-    assert not differences(cases, tmp_path, SANITIZED)
+    assert not differences(cases, tmp_path, flags)
 
 
 @pytest.mark.parametrize(

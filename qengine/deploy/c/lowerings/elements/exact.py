@@ -6,7 +6,7 @@ integers do, and C computes the codes. `check_exact` refuses what does not hold 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,6 +38,11 @@ def is_evaluation_of(*names: str) -> Callable[[Context], bool]:
         return isinstance(context.step, Evaluated) and not node.domain and node.operator in names
 
     return applies
+
+
+def attributes_of(context: Context) -> Mapping[str, Any]:
+    """Return the attributes of the node, of which the planner has checked the types."""
+    return context.bound_step.node.attributes
 
 
 def check_exact(evaluation: Evaluation) -> int:
@@ -119,7 +124,7 @@ def encoded(context: Context, t: Tensor) -> Tensor:
 
 
 def reals_as_codes(context: Context, reals: Array) -> Array:
-    """Return real numbers that a step writes as codes of its output; integers and truth values as they are."""
+    """Return real numbers that a step writes as codes of its output; integers and truth values remain."""
     out = context.out
     if out.format is None:
         return reals.astype(out.dtype)
@@ -136,9 +141,9 @@ def rounded(context: Context, memory: Memory, x: Argument, fraction_bits: int, b
     x
         The codes.
     fraction_bits
-        Their fraction bits.
+        Fraction bits of the codes.
     bound
-        Their largest magnitude.
+        Largest magnitude of the codes.
     calls
         The calls.
     """
