@@ -400,4 +400,4 @@ def test_a_scalar_that_became_factors_of_several_lengths():
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     feeds = {"x": np.ones((3, 8), np.float32), "y": np.ones((3, 4), np.float32)}
     found = qengine.calibrate(model.SerializeToString(), [feeds], bits=8)
-    assert found.formats["two"] == qengine.QFormat(2, 5)
+    assert found.formats["two"] == "Q2.5"
