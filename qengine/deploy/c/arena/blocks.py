@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 
 from qengine.deploy.c.ir import CNetwork, CTensor, Operation, Scratch
@@ -59,12 +60,12 @@ class Block:
     tensor: CTensor | None = None
     scratch: tuple[tuple[Operation, Scratch, int], ...] = ()
 
-    @property
+    @cached_property
     def first(self) -> int:
         """The first operation that uses it."""
         return min(p.first for p in self.pieces)
 
-    @property
+    @cached_property
     def last(self) -> int:
         """The last operation that uses it."""
         return max(p.last for p in self.pieces)

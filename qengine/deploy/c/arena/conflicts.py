@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 
-from qengine.deploy.c.arena.blocks import Block, Memory, Piece, Sharing, are_apart
+from qengine.deploy.c.arena.blocks import Block, Memory, Piece, Sharing, are_apart, class_of
 from qengine.deploy.c.arena.problem import Interval, Problem, union
 
 _Pair = tuple[int, int]
@@ -25,17 +26,28 @@ def problem_of(memory: Memory, alignment: int) -> Problem:
         by_pair.setdefault((one.output, one.source), []).append(one)
     forbidden = {}
     blocks = memory.blocks
-    for a in range(len(blocks)):
-        for b in range(a + 1, len(blocks)):
-            intervals = union(_intervals(blocks, (a, b), by_pair))
-            if intervals:
-                forbidden[a, b] = intervals
+    for pair in _pairs(blocks):
+        intervals = union(_intervals(blocks, pair, by_pair))
+        if intervals:
+            forbidden[pair] = intervals
     return Problem(
         tuple(b.size for b in blocks),
         tuple(_alignment(b, alignment) for b in blocks),
         tuple((b.first, b.last) for b in blocks),
         forbidden,
     )
+
+
+def _pairs(blocks: Sequence[Block]) -> Iterator[_Pair]:
+    """Yield the pairs of blocks that may be in conflict: those in use at one time, and those of widths kept apart."""
+    firsts = [b.first for b in blocks]
+    wide = [i for i, b in enumerate(blocks) if b.width > 1]
+    is_mixed = len({class_of(blocks[i].width) for i in wide}) > 1
+    for a, block in enumerate(blocks):
+        end = bisect_right(firsts, block.last, a)
+        yield from ((a, b) for b in range(a + 1, end))
+        if is_mixed and block.width > 1:
+            yield from ((a, b) for b in wide[bisect_left(wide, max(end, a + 1)) :] if are_apart(block, blocks[b]))
 
 
 def _alignment(block: Block, alignment: int) -> int:

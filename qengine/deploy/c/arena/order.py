@@ -15,6 +15,10 @@ from qengine.deploy.c.ir import CNetwork, CTensor, Operation
 
 _BEAM = 64
 """Orders of equal length that are kept."""
+_WORK = 100_000
+"""Starts that are tried, about two seconds; where many operations are ready at a time, fewer orders are kept."""
+_READY = 32
+"""Operations that an order is tried to go on with, the first ones of those that are ready."""
 _MOST = 2_000
 """Operations of a network beyond which its order stays."""
 
@@ -80,12 +84,17 @@ class _Orders:
         states = [_State(0, 0, (), 0, start)]
         for _ in self.operations:
             found: dict[int, _State] = {}
+            left = _WORK // len(self.operations)
             for state in states:
-                for i in sorted(state.ready):
+                tried = sorted(state.ready)[:_READY]
+                left -= len(tried)
+                for i in tried:
                     new = self._after(state, i)
                     old = found.get(new.done)
                     if old is None or (new.peak, new.order) < (old.peak, old.order):
                         found[new.done] = new
+                if left <= 0:
+                    break
             states = sorted(found.values(), key=lambda s: (s.peak, s.live, s.order))[:_BEAM]
         return states[0].order
 

@@ -103,6 +103,21 @@ def test_division_by_what_may_be_0_says_so():
     assert network_of(session, first).operations[1].comments == (BY_ZERO,)
 
 
+def test_division_by_computed_integers(tmp_path):
+    """A quotient of two computed tensors is cut toward 0; by 0 it is 0, where the runtime stops."""
+    nodes = [
+        ("ArgMax", "x", "i", {"axis": 1, "keepdims": 0}),
+        ("Sub", "i five", "j"),
+        ("Mul", "i three", "k"),
+        ("Sub", "k one", "l"),
+        ("Div", "j l", "y"),
+    ]
+    constants = {name: np.int64(number) for name, number in (("five", 5), ("three", 3), ("one", 1))}
+    one = case(nodes, {"x": [4, 9]}, constants)
+    assert differences([one], tmp_path, SANITIZED) == []
+    assert network_of(one[0], one[1][0]).operations[-1].calls[0].kernel == "integer_arithmetic"
+
+
 def test_bounds_choose_the_type():
     """A sum is int32_t only where the ends of its terms prove that it fits."""
 
