@@ -48,6 +48,7 @@ def test_examples_in_docstrings(module):
         ("architecture.md", "qengine/model"),
         ("architecture.md", "qengine/runtime"),
         ("architecture.md", "qengine/runtime/plan"),
+        ("architecture.md", "qengine/deploy/c"),
         ("kernels.md", "qengine/runtime/native"),
     ],
 )

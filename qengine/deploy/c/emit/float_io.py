@@ -64,7 +64,7 @@ _MAGNITUDE = """/* |value| * 2^fraction_bits as a whole number and a rest in uni
 static uint32_t net_whole_of(float value, int32_t fraction_bits, uint32_t *rest, int *is_negative, uint32_t *is_huge) {
     uint32_t bits, mantissa;
     int32_t exponent;
-    memcpy(&bits, &value, sizeof bits); /* IEEE 754: a sign, 8 bits of exponent, 23 of mantissa */
+    (void)memcpy(&bits, &value, sizeof bits); /* IEEE 754: a sign, 8 bits of exponent, 23 of mantissa */
     *is_negative = (bits >> 31) != 0U;
     exponent = (int32_t)((bits >> 23) & 255U);
     mantissa = bits & UINT32_C(0x7FFFFF);

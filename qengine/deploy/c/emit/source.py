@@ -102,7 +102,8 @@ def _comment(index: int, one: Operation) -> str:
 
 def _at(start: int, dtype: np.dtype[Any], is_read: bool) -> str:
     """Return the pointer to elements in the arena."""
-    return _typed(f"(void *)(memory + {start})", dtype, is_read)
+    place = f"(memory + {start})" if start else "memory"
+    return _typed(f"(void *){place}", dtype, is_read)
 
 
 def _typed(pointer: str, dtype: np.dtype[Any], is_read: bool) -> str:

@@ -110,5 +110,5 @@ struct net_copy {
 
 /* Elements that stay as they are. */
 static NET_INLINE void net_copy_$x(const struct net_copy *p, const $x_t *x, $x_t *y) {
-    memcpy(y, x, (size_t)p->size * sizeof *y);
+    (void)memcpy(y, x, (size_t)p->size * sizeof *y);
 }

@@ -25,7 +25,7 @@ static NET_LEAF int32_t net_at(const struct net_steps *s, int32_t i0, int32_t i1
 static NET_LEAF void net_rearrange_row_$x(const $x_t *x, int32_t from, $x_t *y, int32_t to, int32_t n) {
     int32_t i;
     if (from == 1 && to == 1) {
-        memcpy(y, x, (size_t)n * sizeof(*y));
+        (void)memcpy(y, x, (size_t)n * sizeof(*y));
     } else {
         for (i = 0; i < n; i++) {
             y[i * to] = x[i * from];
@@ -133,7 +133,7 @@ static NET_INLINE void net_pick_$x$r$c$o(
                     if (p->block == 1) {
                         to[0] = from[0];
                     } else {
-                        memcpy(to, from, (size_t)p->block * sizeof(*to));
+                        (void)memcpy(to, from, (size_t)p->block * sizeof(*to));
                     }
                 }
             }

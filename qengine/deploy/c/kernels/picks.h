@@ -38,7 +38,7 @@ static NET_INLINE void net_take_slices_$x$i(const struct net_take_slices *p, con
         for (r = 0; r < p->count; r++) {
             const int32_t row = b * p->count + r;
             const int32_t from = b * p->batch + net_slice_at_$i(index + row * p->axes, lengths, p->axes) * p->block;
-            memcpy(y + row * p->block, x + from, (size_t)p->block * sizeof(*y));
+            (void)memcpy(y + row * p->block, x + from, (size_t)p->block * sizeof(*y));
         }
     }
 }
@@ -62,7 +62,7 @@ static NET_INLINE void net_reverse_$x$i(
         const int32_t length = given < p->times ? (int32_t)given : p->times;
         for (t = 0; t < p->times; t++) {
             const int32_t from = t < length ? length - 1 - t : t;
-            memcpy(y + s * p->sequence + t * p->time, x + s * p->sequence + from * p->time,
+            (void)memcpy(y + s * p->sequence + t * p->time, x + s * p->sequence + from * p->time,
                 (size_t)p->block * sizeof(*y));
         }
     }

@@ -132,7 +132,7 @@ static NET_INLINE void net_max_pool_channels_$x$o(
                                 if (i >= 0 && i < w->in_w) {
                                     const $x_t *pixel = x + (image * w->x_n + d * w->x_d + h * w->x_h + i * w->x_w);
                                     if (is_first) {
-                                        memcpy(most, pixel, (size_t)w->channels * sizeof(*most));
+                                        (void)memcpy(most, pixel, (size_t)w->channels * sizeof(*most));
                                         is_first = 0;
                                     } else {
                                         net_keep_larger_$x$o(pixel, most, w->channels);

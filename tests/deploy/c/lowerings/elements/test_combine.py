@@ -6,8 +6,8 @@ from deploy.c.lowerings.element_cases import IMAGES, case, image_weights, mixed_
 from deploy.c.running import SANITIZED, differences, needs_gcc, with_sanitizers
 from networks import weights
 
+from qengine.deploy.c.lowerings.elements.exact import BY_ZERO
 from qengine.deploy.c.network import network_of
-from qengine.errors import UnsupportedError
 
 pytestmark = needs_gcc
 
@@ -96,12 +96,26 @@ def test_integers(tmp_path):
     assert differences([case(nodes, {"x": [4, 9, 3]}, constants, ("y", "l"))], tmp_path, SANITIZED) == []
 
 
-def test_division_of_integers_that_may_stop_is_refused():
-    """The runtime stops at a division by 0, and C cannot."""
+def test_division_by_what_may_be_0_says_so():
+    """The runtime stops at a division by 0, and C gives 0, as a comment says."""
     nodes = [("ArgMax", "x", "i", {"axis": 1, "keepdims": 0}), ("Div", "i i", "y")]
     session, (first, _) = case(nodes, {"x": [4, 9]})
-    with pytest.raises(UnsupportedError, match="divide by a constant"):
-        network_of(session, first)
+    assert network_of(session, first).operations[1].comments == (BY_ZERO,)
+
+
+def test_division_by_computed_integers(tmp_path):
+    """A quotient of two computed tensors is cut toward 0; by 0 it is 0, where the runtime stops."""
+    nodes = [
+        ("ArgMax", "x", "i", {"axis": 1, "keepdims": 0}),
+        ("Sub", "i five", "j"),
+        ("Mul", "i three", "k"),
+        ("Sub", "k one", "l"),
+        ("Div", "j l", "y"),
+    ]
+    constants = {name: np.int64(number) for name, number in (("five", 5), ("three", 3), ("one", 1))}
+    one = case(nodes, {"x": [4, 9]}, constants)
+    assert differences([one], tmp_path, SANITIZED) == []
+    assert network_of(one[0], one[1][0]).operations[-1].calls[0].kernel == "integer_arithmetic"
 
 
 def test_bounds_choose_the_type():
