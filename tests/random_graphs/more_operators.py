@@ -256,7 +256,59 @@ def clip_of_six(b: Builder, x: str) -> str:
     return b.node("Clip", [x, b.constant(0.0), b.constant(6.0)])
 
 
+def largest_of_axis(b: Builder, x: str) -> str:
+    axis = b.whole(0, len(b.shape(x)) - 1)
+    count = b.whole(1, b.shape(x)[axis])
+    b.node("TopK", [x, b.constant([count], np.int64)], 2, axis=axis, largest=b.whole(0, 1))
+    return b.nodes[-1].output[0]
+
+
+def cumulative(b: Builder, x: str) -> str:
+    axis = b.constant(b.whole(0, len(b.shape(x)) - 1), np.int64)
+    return b.node("CumSum", [x, axis], exclusive=b.whole(0, 1), reverse=b.whole(0, 1))
+
+
+def scattered(b: Builder, x: str) -> str:
+    shape = b.shape(x)
+    axis = b.whole(0, len(shape) - 1)
+    part = tuple(b.whole(1, n) for n in shape)
+    columns = [b.rng.permutation(shape[axis])[: part[axis]] for _ in range(int(np.prod(part) // part[axis]))]
+    others = [n for a, n in enumerate(part) if a != axis]
+    index = np.moveaxis(np.reshape(columns, [*others, part[axis]]), -1, axis)
+    return b.node("ScatterElements", [x, b.constant(index, np.int64), b.constant(b.numbers(*part))], axis=axis)
+
+
+def group_normalization(b: Builder, x: str) -> str:
+    channels = b.shape(x)[1]
+    groups = b.pick(*[g for g in (1, 2, 3, channels) if channels % g == 0])
+    flat = b.node("Reshape", [x, b.constant([0, groups, -1], np.int64)])
+    scaled = b.node("InstanceNormalization", [flat, b.constant(np.ones(groups)), b.constant(np.zeros(groups))])
+    y = b.node("Reshape", [scaled, b.constant(b.shape(x), np.int64)])
+    weights = (channels, *[1] * (len(b.shape(x)) - 2))
+    return b.node("Add", [b.node("Mul", [y, b.constant(b.numbers(*weights))]), b.constant(b.numbers(*weights))])
+
+
+def gelu(b: Builder, x: str) -> str:
+    half = b.node("Mul", [x, b.constant(0.5)])
+    inner = b.node("Erf", [b.node("Div", [x, b.constant(1.41421)])])
+    return b.node("Mul", [half, b.node("Add", [inner, b.constant(1.0)])])
+
+
+def silu(b: Builder, x: str) -> str:
+    return b.node("Mul", [x, b.node("Sigmoid", [x])])
+
+
 MORE: dict[str, Operator] = {
+    "TopK": largest_of_axis,
+    "CumSum": cumulative,
+    "ScatterElements": scattered,
+    "group normalization": group_normalization,
+    "gelu": gelu,
+    "silu": silu,
+    "LpNormalization": simple("LpNormalization", axis=1),
+    "MeanVarianceNormalization": simple("MeanVarianceNormalization", axes=[-1]),
+    **{op: extreme(op) for op in ("ReduceL1", "ReduceSumSquare")},
+    "Hardmax": simple("Hardmax", axis=-1),
     "Conv 3x3": conv_3x3,
     "Conv 1x1": pointwise,
     "Conv depthwise": depthwise,
