@@ -133,3 +133,13 @@ def test_the_operators_that_are_shown_are_those_that_there_are():
         namespace = {}
         exec(imports, namespace)
         assert [namespace[name] for name in names] == [getattr(module, name) for name in names]
+
+
+def test_the_page_on_c_shows_what_the_export_prints(tmp_path, monkeypatch, capsys):
+    page = (ROOT / "docs" / "c.md").read_text()
+    (command,) = re.findall(r"^qengine (export c digits .*) --verify$", page, re.MULTILINE)
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(command.split()) == 0
+    printed = capsys.readouterr().out
+    assert re.search("^arena .*", printed, re.MULTILINE)[0] in page
+    assert re.search("flash .* of weights and tables", printed)[0] in page

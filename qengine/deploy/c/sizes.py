@@ -13,11 +13,12 @@ from typing import Any
 from qengine.deploy.c.ir import Constant, Operation
 from qengine.deploy.c.verify import Compiler
 
-_M4, _M4_DSP = 2.75, 1.75
-"""Instructions of a product on a Cortex-M4, without and with its DSP instructions, as measured for 3x3 convolutions."""
+_OF_PRODUCT, _OF_PRODUCT_DSP, _OF_DEPTHWISE = 2.4, 1.45, 5.9
+"""Instructions of a product on a Cortex-M4 without and with its DSP instructions, and of one of a depthwise
+convolution: fitted to what QEMU counts for convolutions of 9 to 288 products an output, see benchmarks/c_kernels.py."""
 
-_OF_ELEMENT = 8
-"""Instructions of an element that is read and written, about."""
+_OF_SUM, _OF_ELEMENT = 25, 8
+"""Instructions of an output of a linear operator beside its products, and of an element of other operators, about."""
 
 
 def flash_of(constants: Iterable[Constant]) -> int:
@@ -29,8 +30,12 @@ def instructions_of(operation: Operation, *, dsp: bool) -> int:
     """Return about how many instructions an operation takes on a Cortex-M4; an estimate."""
     if operation.view is not None:
         return 0
-    elements = max([t.size for t in operation.outputs] + ([] if operation.macs else [t.size for t in operation.reads]))
-    return round(operation.macs * (_M4_DSP if dsp else _M4)) + _OF_ELEMENT * elements
+    if not operation.macs:
+        return _OF_ELEMENT * max(t.size for t in (*operation.outputs, *operation.reads))
+    if any(call.kernel.startswith("depthwise") for call in operation.calls):
+        return round(operation.macs * _OF_DEPTHWISE)
+    sums = _OF_SUM * sum(t.size for t in operation.outputs)
+    return round(operation.macs * (_OF_PRODUCT_DSP if dsp else _OF_PRODUCT)) + sums
 
 
 @dataclass(frozen=True)

@@ -225,6 +225,8 @@ def _constants(model: Graph, optimized: Graph, known: frozenset[str], groups: Ma
         if any(np.isnan(array).any() for array in arrays):
             raise nan_error(name, readers.places)
         axis = readers.channel_axis(arrays[0])
+        if axis is not None and any(a.ndim <= axis or a.shape[axis] != arrays[0].shape[axis] for a in arrays):
+            axis = None  # a scalar that was folded into factors of several lengths
         is_short = all(array.dtype.itemsize <= np.dtype(np.float32).itemsize for array in arrays)
         dtype: Any = np.float32 if is_short else np.float64
         values = tuple(finite(array).astype(dtype) for array in arrays)

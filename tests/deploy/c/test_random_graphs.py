@@ -19,7 +19,7 @@ from qengine.deploy.c.network import network_of
 from qengine.errors import QEngineError, UnsupportedError
 
 GRAPHS = 2 * len(ALL)
-SANITIZED = 600  # graphs that sanitizers see; `tests/c_graphs.py` tries any number
+SANITIZED = 380  # graphs that sanitizers see; `tests/c_graphs.py` tries any number
 SHARE = 4  # a machine gets every 4th graph, each from another one on
 CHUNK = 38  # graphs of a program
 MOST_REFUSED = 0.1  # share of the graphs

@@ -1,32 +1,14 @@
-"""The limit of memory: how a size is written, and the error where an arena is larger."""
+"""The limit of memory: the error where an arena is larger."""
 
 from __future__ import annotations
 
-import re
+from qengine.errors import QEngineError
 
-from qengine.errors import OptionError, QEngineError
-
-_SIZE = re.compile(r"(\d+)\s*([KM]?)(?:i?B)?", re.IGNORECASE)
-_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20}
 _NAMED = 6
 
 
 class MemoryLimitError(QEngineError):
     """A network needs more memory than is allowed; the message names the tensors that are in use at its peak."""
-
-
-def parse_size(text: str) -> int:
-    """Return a number of bytes from text such as 65536, 64K or 1M.
-
-    Raises
-    ------
-    OptionError
-        If the text is not a size.
-    """
-    match = _SIZE.fullmatch(text.strip())
-    if match is None or not int(match[1]):
-        raise OptionError(f"'{text}' is not a size of memory: give bytes, or a number with K (1,024) or M, such as 64K")
-    return int(match[1]) * _UNITS[match[2].upper()]
 
 
 def check_limit(size: int, limit: int, bound: int, moment: str, tensors: dict[str, int]) -> None:

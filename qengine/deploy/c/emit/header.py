@@ -53,7 +53,7 @@ struct net_tensor {
     uint8_t axes;
     int32_t shape[NET_AXES];
     uint8_t order[NET_AXES]; /* axes in memory, the outermost first */
-    int8_t fraction_bits; /* -128: it has none, or several */
+    int16_t fraction_bits; /* 32767: it has none, or several */
 };
 extern const struct net_tensor net_tensors[NET_TENSORS];
 

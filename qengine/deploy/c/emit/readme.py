@@ -56,6 +56,8 @@ or compile @sources@ with your own build; `CMakeLists.txt` has the library `@nam
 
 `@name@_run` uses a static arena, so that only one call may run at a time. `@name@_run_in(arena, ...)` takes
 `@upper@_ARENA_BYTES` bytes of the caller at a multiple of `@upper@_ARENA_ALIGNMENT`. Inputs are not changed.
+They hold the codes above and no others, as tables have no entries for those; inputs, outputs and the arena share no
+memory.
 
 A code is `overflow(round(value * 2^n))`, and a value is `code / 2^n`, with n = `@upper@_<NAME>_FRACTION_BITS`.
 Compiled with `-D@upper@_FLOAT_IO`, `@example@` converts a float exactly as the runtime does.

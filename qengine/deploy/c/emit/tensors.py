@@ -6,7 +6,7 @@ from qengine.deploy.c.emit.formats import fraction_bits
 from qengine.deploy.c.emit.templates import filled
 from qengine.deploy.c.ir import CNetwork, CTensor, Operation
 
-_NO_FRACTION_BITS = -128
+_NO_FRACTION_BITS = (1 << 15) - 1
 
 _TABLE = """#ifdef NET_TRACE
 const struct net_tensor net_tensors[NET_TENSORS] = {
@@ -49,7 +49,7 @@ def _row(tensor: CTensor, title: str, number: int, axes: int) -> str:
         len(tensor.shape),
         f"{{{shape}}}",
         f"{{{order}}}",
-        n if isinstance(n, int) and n > _NO_FRACTION_BITS else _NO_FRACTION_BITS,
+        n if isinstance(n, int) else _NO_FRACTION_BITS,
     ]
     return "{" + ", ".join([text_literal(tensor.name), text_literal(title), *map(str, numbers)]) + "}"
 

@@ -226,9 +226,9 @@ static NET_INLINE void net_divide_$a$b$y$v$o(
 }
 
 /// is_negative(y)
-/* Whether a number of any type is negative. */
+/* Whether a number of any type is negative: half of it is more. Compilers warn of unsigned numbers below 0. */
 static NET_LEAF int net_is_negative_$y($y_t x) {
-    return x < ($y_t)1 && x != 0;
+    return x / 2 > x;
 }
 
 /// wrapped(y) needs is_negative(y)

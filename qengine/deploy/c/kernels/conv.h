@@ -19,7 +19,7 @@ struct net_window_shape {
     int32_t padding; /* elements at the end of a column that meet weights of 0, for an even number of taps */
     int32_t is_joined; /* whether the cells that a kernel meets in a row lie side by side */
     int32_t zero; /* number that is taken from each code, so that 16 bits hold it */
-    int32_t fours; /* order of elements for instructions of pairs: 0 as they are, 1 changed in each run, 2 in the column */
+    int32_t fours; /* order of elements for pairs: 0 as they are, 1 changed in each run, 2 in the column */
 };
 
 /// spread(x) needs words
@@ -124,7 +124,8 @@ struct net_conv {
     struct net_linear_out out;
 };
 
-/* A convolution: the inputs of a few pixels are gathered in columns of 16 bits, and all filters of the group are applied. */
+/* A convolution: the inputs of a few pixels are gathered in columns of 16 bits, and all filters of the group are
+ * applied. */
 static NET_INLINE void net_conv_$x$w$y$o(
     const struct net_conv *p, const $x_t *$restrict x, const $w_t *w, const int32_t *bias, const int8_t *shifts,
     int16_t *NET_RESTRICT columns, $y_t *$restrict y) {

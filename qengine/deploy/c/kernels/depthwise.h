@@ -24,13 +24,14 @@ struct net_depthwise {
     int32_t dilation_right;
     int32_t pad_top;
     int32_t pad_left;
-    int32_t has_shifts; /* 0: the shift of the epilogue for all; 1: one for each filter, 1 or more; 2: any for each filter */
+    int32_t has_shifts; /* 0: that of the epilogue for all; for each filter 1: one of 1 or more, 2: any */
     struct net_epilogue epilogue;
 };
 
 /// depthwise_code needs depthwise, requantize(i32), requantize_by(i32), round_right(i32), fit(i32)
 /* The code of the sum of a filter. */
-static NET_LEAF int32_t net_depthwise_code(int32_t sum, const int8_t *shifts, int32_t filter, const struct net_depthwise *p) {
+static NET_LEAF int32_t net_depthwise_code(int32_t sum, const int8_t *shifts, int32_t filter,
+    const struct net_depthwise *p) {
     if (p->has_shifts == 0) {
         return net_requantize_i32(sum, &p->epilogue);
     }
@@ -87,8 +88,8 @@ static NET_LEAF void net_lane_codes_$y(
 /// depthwise_lanes(x, w, y) needs add_taps(x, w), nine_taps(x, w), lane_codes(y)
 #define NET_LANES 32
 
-/* Some channels of a pixel, whose kernel begins at (top, left) of the input. All sums come before the first code, as the
- * output may lie on the input. */
+/* Some channels of a pixel, whose kernel begins at (top, left) of the input. All sums come before the first code, as
+ * the output may lie on the input. */
 static NET_LEAF void net_depthwise_lanes_$x$w$y(
     const struct net_depthwise *p, int32_t count, int32_t top, int32_t left, const $x_t *x, const $w_t *w,
     const int32_t *bias, const int8_t *shifts, $y_t *y) {
@@ -96,10 +97,11 @@ static NET_LEAF void net_depthwise_lanes_$x$w$y(
     const int32_t bottom = top + 2 * p->dilation_down, end = left + 2 * p->dilation_right;
     int32_t sums[NET_LANES];
     int32_t c, i, j;
-    if (p->kernel_height == 3 && p->kernel_width == 3 && top >= 0 && left >= 0 && bottom < p->height_x && end < p->width_x) {
+    if (p->kernel_height == 3 && p->kernel_width == 3 && top >= 0 && left >= 0 && bottom < p->height_x
+        && end < p->width_x) {
         net_nine_taps_$x$w(
-            x + (top * p->row_x + left * p->column_x), step, p->column_x * p->dilation_right, p->row_x * p->dilation_down, w,
-            next, bias, count, sums);
+            x + (top * p->row_x + left * p->column_x), step, p->column_x * p->dilation_right,
+            p->row_x * p->dilation_down, w, next, bias, count, sums);
     } else {
         for (c = 0; c < count; c++) {
             sums[c] = bias[c];
@@ -113,7 +115,8 @@ static NET_LEAF void net_depthwise_lanes_$x$w$y(
                 const int32_t across = left + j * p->dilation_right;
                 if (across >= 0 && across < p->width_x) {
                     net_add_taps_$x$w(
-                        x + (at * p->row_x + across * p->column_x), step, w + (i * p->kernel_width + j) * next, count, sums);
+                        x + (at * p->row_x + across * p->column_x), step, w + (i * p->kernel_width + j) * next,
+                        count, sums);
                 }
             }
         }
@@ -207,7 +210,8 @@ static NET_INLINE void net_depthwise_rows_$x$w$y$o(
                         }
                     }
                     for (k = start; k < end; k++) {
-                        to[down * p->row_y + k * p->column_y] = ($y_t)net_depthwise_code(sums[k - start], shifts, filter, p);
+                        const int32_t code = net_depthwise_code(sums[k - start], shifts, filter, p);
+                        to[down * p->row_y + k * p->column_y] = ($y_t)code;
                     }
                 }
             }

@@ -90,10 +90,11 @@ static NET_LEAF void net_dots_2x4_$w(
 #endif
 
 /// dots_2x2(w) needs fours_2x2
-/* sums[2 * i + j] += sum over k of w[i * taps + k] * columns[j * taps + k]: two filters at two pixels. Each element that is
- * read serves two products, and the loop is one that compilers turn into vector code. */
+/* sums[2 * i + j] += sum over k of w[i * taps + k] * columns[j * taps + k]: two filters at two pixels. Each element
+ * that is read serves two products, and the loop is one that compilers turn into vector code. */
 static NET_LEAF void net_dots_2x2_$w(
-    const $w_t *NET_RESTRICT w, int32_t next_w, const int16_t *NET_RESTRICT columns, int32_t next, int32_t taps, int32_t *sums) {
+    const $w_t *NET_RESTRICT w, int32_t next_w, const int16_t *NET_RESTRICT columns, int32_t next, int32_t taps,
+    int32_t *sums) {
     const $w_t *const v = w + next_w;
     const int16_t *const d = columns + next;
     int32_t s[4], k = 0;

@@ -4,7 +4,7 @@ struct net_linear_out {
     int32_t taps; /* products of a sum */
     int32_t pixel; /* elements from one pixel of the output to the next */
     int32_t channel; /* elements from one channel of the output to the next */
-    int32_t has_shifts; /* 0: the shift of the epilogue for all; 1: one for each filter, 1 or more; 2: any for each filter */
+    int32_t has_shifts; /* 0: that of the epilogue for all; for each filter 1: one of 1 or more, 2: any */
     struct net_epilogue epilogue;
 };
 
@@ -12,7 +12,8 @@ struct net_linear_out {
 #ifdef NET_SATURATES
 /* Whether a code only saturates, at ends that one instruction knows. */
 static NET_LEAF int32_t net_is_saturated(const struct net_epilogue *e) {
-    return e->fitting == 0 && ((e->low == -128 && e->high == 127) || (e->low == 0 && (e->high == 127 || e->high == 255)));
+    const int32_t is_signed = e->low == -128 && e->high == 127;
+    return e->fitting == 0 && (is_signed || (e->low == 0 && (e->high == 127 || e->high == 255)));
 }
 /* The macros of gcc 12 assign what has no sign to what has one. */
 #pragma GCC diagnostic push
@@ -28,7 +29,8 @@ static NET_LEAF int32_t net_saturated(int32_t v, const struct net_epilogue *e) {
 
 /// linear_code needs saturated, linear_out, requantize(i32), requantize_by(i32), round_right(i32), fit(i32)
 /* The code of the sum of a filter. */
-static NET_LEAF int32_t net_linear_code(int32_t sum, const int8_t *shifts, int32_t filter, const struct net_linear_out *p) {
+static NET_LEAF int32_t net_linear_code(int32_t sum, const int8_t *shifts, int32_t filter,
+    const struct net_linear_out *p) {
 #ifdef NET_SATURATES
     if (net_is_saturated(&p->epilogue) && (p->has_shifts == 1 || (p->has_shifts == 0 && p->epilogue.shift > 0))) {
         const int32_t shift = p->has_shifts ? shifts[filter] : p->epilogue.shift;
@@ -48,8 +50,8 @@ static NET_LEAF int32_t net_linear_code(int32_t sum, const int8_t *shifts, int32
 #ifdef NET_VECTORS
 /* Up to NET_FILTERS filters at four pixels: first all sums, and then their codes, in vectors of filters. */
 static NET_LEAF void net_some_filters_$w$y(
-    const struct net_linear_out *p, int32_t count, int32_t next, const int16_t *columns, const $w_t *w, const int32_t *bias,
-    const int8_t *shifts, $y_t *NET_RESTRICT y) {
+    const struct net_linear_out *p, int32_t count, int32_t next, const int16_t *columns, const $w_t *w,
+    const int32_t *bias, const int8_t *shifts, $y_t *NET_RESTRICT y) {
     int32_t sums[4 * NET_FILTERS];
     int32_t filter, pixel;
     for (filter = 0; filter + 1 < count; filter += 2) {
@@ -68,11 +70,11 @@ static NET_LEAF void net_some_filters_$w$y(
 #endif
 
 /// linear_tile(w, y) needs linear_code, some_filters(w, y), dots_2x2(w), dots_4x1(w)
-/* All filters at some pixels, whose inputs are gathered in columns: two filters at two pixels at a time, and four filters
- * at the last pixel of an odd number. A filter that is left over stands for two or four. */
+/* All filters at some pixels, whose inputs are gathered in columns: two filters at two pixels at a time, and four
+ * filters at the last pixel of an odd number. A filter that is left over stands for two or four. */
 static NET_LEAF void net_linear_tile_$w$y(
-    const struct net_linear_out *p, int32_t pixels, int32_t next, const int16_t *columns, const $w_t *w, const int32_t *bias,
-    const int8_t *shifts, $y_t *NET_RESTRICT y) {
+    const struct net_linear_out *p, int32_t pixels, int32_t next, const int16_t *columns, const $w_t *w,
+    const int32_t *bias, const int8_t *shifts, $y_t *NET_RESTRICT y) {
     int32_t pixel = 0, filter, i;
 #ifdef NET_VECTORS
     for (; pixel + 3 < pixels; pixel += 4) {
@@ -151,7 +153,8 @@ static NET_LEAF void net_turn_$w$y(const struct net_linear_out *p, const $w_t *w
 
 /* Up to NET_SUMS filters of few taps at one pixel, in vectors of filters, four taps at a time. */
 static NET_LEAF void net_few_taps_$w$y(
-    const struct net_linear_out *p, int32_t count, const int16_t *NET_RESTRICT column, const int16_t *NET_RESTRICT turned,
+    const struct net_linear_out *p, int32_t count, const int16_t *NET_RESTRICT column,
+    const int16_t *NET_RESTRICT turned,
     const int32_t *NET_RESTRICT bias, const int8_t *NET_RESTRICT shifts, $y_t *NET_RESTRICT y) {
     int32_t sums[NET_SUMS];
     int32_t i, k;

@@ -13,8 +13,8 @@ static NET_LEAF $y_t net_remainder_of_$y($y_t x, $y_t divisor, int32_t truncates
 }
 
 /// shifted(y) needs wrapped(y), is_negative(y)
-/* The bits of x moved to the left or the right. By a negative number, or by as many as there are, only copies of the sign
- * are left to the right, and zeros to the left. */
+/* The bits of x moved to the left or the right. By a negative number, or by as many as there are, only copies of the
+ * sign are left to the right, and zeros to the left. */
 static NET_LEAF $y_t net_shifted_$y($y_t x, $y_t by, int32_t is_left) {
     const int32_t bits = (int32_t)(8 * sizeof($y_t));
     if (net_is_negative_$y(by) || (uint64_t)by >= (uint64_t)bits) {
@@ -109,7 +109,7 @@ struct net_remainder {
     struct net_epilogue epilogue;
 };
 
-/* The remainder of a / b, exact in the finest format and rounded once. By 0, which is an error in the model, it is 0. */
+/* The remainder of a / b, exact in the finest format and rounded once; 0 for a b of 0, an error in the model. */
 static NET_INLINE void net_remainder_$a$b$y$v$o(
     const struct net_remainder *p, const $a_t *$restrict a, const $b_t *$restrict b, $y_t *$restrict y) {
     const $v_t factor_a = ($v_t)(($v_t)1 << p->left_a);

@@ -10,8 +10,8 @@ struct net_choose {
 };
 
 /* a where the condition holds, else b, each in the format of y. */
-static NET_INLINE void net_choose_$c$a$b$y$o(const struct net_choose *p, const $c_t *$restrict c, const $a_t *$restrict a,
-    const $b_t *$restrict b, $y_t *$restrict y) {
+static NET_INLINE void net_choose_$c$a$b$y$o(const struct net_choose *p, const $c_t *$restrict c,
+    const $a_t *$restrict a, const $b_t *$restrict b, $y_t *$restrict y) {
     int32_t i0;
     int32_t i1;
     int32_t i2;

@@ -23,7 +23,8 @@ static NET_LEAF $a_t net_settled_$s$a($s_t v, int32_t bits) {
 
 /// codes(s, a, y) needs sums, settled(s, a), requantize_by(a)
 /* Writes the codes of a row of sums. */
-static NET_LEAF void net_codes_$s$a$y(const struct net_sums *p, const $s_t *sum, const int8_t *shifts, $y_t *y, int32_t count) {
+static NET_LEAF void net_codes_$s$a$y(const struct net_sums *p, const $s_t *sum, const int8_t *shifts, $y_t *y,
+    int32_t count) {
     const struct net_epilogue *e = &p->epilogue;
     int32_t j;
     for (j = 0; j < count; j++) {

@@ -38,7 +38,8 @@ static NET_LEAF struct net_mean_taps net_mean_taps_in(const struct net_mean_wind
     const int32_t start = o * w->step - w->before;
     const int32_t first = start < 0 ? (w->dilation - 1 - start) / w->dilation : 0;
     const int32_t room = w->size - start;
-    const int32_t end = room < w->taps * w->dilation ? (room > 0 ? (room + w->dilation - 1) / w->dilation : 0) : w->taps;
+    const int32_t inside = room > 0 ? (room + w->dilation - 1) / w->dilation : 0;
+    const int32_t end = inside < w->taps ? inside : w->taps;
     struct net_mean_taps found;
     found.x = (start + first * w->dilation) * w->x;
     found.count = end > first ? end - first : 0;
@@ -47,8 +48,8 @@ static NET_LEAF struct net_mean_taps net_mean_taps_in(const struct net_mean_wind
 
 /// mean_sums(x, a) needs mean_lines, mean_taps
 /* The sums over one window for `lanes` neighbouring outputs. */
-static NET_LEAF void net_mean_sums_$x$a(const struct net_mean_lines *p, const $x_t *x, int32_t o0, int32_t o1, int32_t o2,
-    int32_t lanes, $a_t *sums) {
+static NET_LEAF void net_mean_sums_$x$a(const struct net_mean_lines *p, const $x_t *x, int32_t o0, int32_t o1,
+    int32_t o2, int32_t lanes, $a_t *sums) {
     const struct net_mean_taps t0 = net_mean_taps_in(&p->window0, o0);
     const struct net_mean_taps t1 = net_mean_taps_in(&p->window1, o1);
     const struct net_mean_taps t2 = net_mean_taps_in(&p->window2, o2);

@@ -151,9 +151,10 @@ struct net_take {
     int32_t step; /* elements of x along it */
 };
 
-/* Elements of x by computed indices, of which negative ones count from the end. An index outside of the axis, which is an
- * error in the model, is brought to the nearest place. */
-static NET_INLINE void net_take_$x$i(const struct net_take *p, const $x_t *$restrict x, const $i_t *index, $x_t *$restrict y) {
+/* Elements of x by computed indices, of which negative ones count from the end. An index outside of the axis, which
+ * is an error in the model, is brought to the nearest place. */
+static NET_INLINE void net_take_$x$i(const struct net_take *p, const $x_t *$restrict x, const $i_t *index,
+    $x_t *$restrict y) {
     int32_t i0;
     int32_t i1;
     int32_t i2;

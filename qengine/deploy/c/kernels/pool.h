@@ -161,7 +161,8 @@ struct net_max_pool_index {
 };
 
 /* The place in x of the first largest element of each window; -1 where a window lies in the padding alone. */
-static NET_INLINE void net_max_pool_index_$x(const struct net_max_pool_index *p, const $x_t *$restrict x, int64_t *$restrict y) {
+static NET_INLINE void net_max_pool_index_$x(const struct net_max_pool_index *p, const $x_t *$restrict x,
+    int64_t *$restrict y) {
     const struct net_pool_window *w = &p->window;
     int32_t plane;
     int32_t od;
@@ -218,7 +219,8 @@ struct net_axis_extreme {
 };
 
 /* The largest or the smallest element over axes. */
-static NET_INLINE void net_axis_extreme_$x$o(const struct net_axis_extreme *p, const $x_t *$restrict x, $x_t *$restrict y) {
+static NET_INLINE void net_axis_extreme_$x$o(const struct net_axis_extreme *p, const $x_t *$restrict x,
+    $x_t *$restrict y) {
     int32_t i0;
     int32_t i1;
     int32_t i2;
@@ -263,7 +265,8 @@ struct net_axis_index {
 };
 
 /* The place of the largest or the smallest element along an axis. */
-static NET_INLINE void net_axis_index_$x(const struct net_axis_index *p, const $x_t *$restrict x, int64_t *$restrict y) {
+static NET_INLINE void net_axis_index_$x(const struct net_axis_index *p, const $x_t *$restrict x,
+    int64_t *$restrict y) {
     int32_t i0;
     int32_t i1;
     int32_t i2;

@@ -83,8 +83,8 @@ static NET_LEAF int32_t net_gate_$a(const struct net_recurrence *p, $a_t sum, in
 }
 
 /// column(x, v) needs spread(x)
-/* Elements of a step side by side, of the type that products read. For instructions of pairs, where weights have 8 bits,
- * each four are in the order 0, 2, 1, 3. */
+/* Elements of a step side by side, of the type that products read. For instructions of pairs, where weights have 8
+ * bits, each four are in the order 0, 2, 1, 3. */
 static NET_LEAF void net_column_$x$v(const $x_t *x, int32_t unit, int32_t count, int32_t fours, $v_t *column) {
     int32_t i;
     if (sizeof($v_t) == 2) {
@@ -140,8 +140,8 @@ static NET_LEAF void net_row_dots_$v$w$d(const $w_t *NET_RESTRICT w, int32_t nex
 /// add_products(v, w, d, a) needs row_shift, row_dots(v, w, d)
 /* sums[i] += (row i of the weights times a column) * 2^up; four rows at once share what they read of the column. */
 static NET_INLINE void net_add_products_$v$w$d$a(const struct net_recurrence *p, const $v_t *NET_RESTRICT column,
-    int32_t n, const $w_t *NET_RESTRICT w, int32_t first, int32_t count, int32_t part, const int8_t *NET_RESTRICT shifts,
-    $a_t *NET_RESTRICT sums) {
+    int32_t n, const $w_t *NET_RESTRICT w, int32_t first, int32_t count, int32_t part,
+    const int8_t *NET_RESTRICT shifts, $a_t *NET_RESTRICT sums) {
     const int32_t of_all = part == 0 ? p->x_up : p->h_up;
     const $w_t *row = w + first * n;
     int32_t rows;
@@ -228,7 +228,8 @@ static NET_INLINE void net_lstm_$x$w$h$r$v$p$c$t$d$a$m$q(const struct net_lstm *
                 int32_t out;
                 $m_t total;
                 if (peepholes != 0) {
-                    to_enter += ($a_t)(($a_t)c[j] * peepholes[j] * (($a_t)1 << net_row_shift(s, shifts, 3, j, p->p_up)));
+                    const int32_t up = net_row_shift(s, shifts, 3, j, p->p_up);
+                    to_enter += ($a_t)(($a_t)c[j] * peepholes[j] * (($a_t)1 << up));
                     to_keep += ($a_t)(($a_t)c[j] * peepholes[2 * n + j] *
                         (($a_t)1 << net_row_shift(s, shifts, 3, 2 * n + j, p->p_up)));
                 }
@@ -267,7 +268,8 @@ struct net_gru {
 
 /* GRU that multiplies the state by its reset gate before the product. kept holds that product, sums the entries of the
  * update gate and then the sums of the hidden gate. */
-static NET_INLINE void net_gru_$x$w$h$r$v$t$d$a$m$q(const struct net_gru *p, const $x_t *x, const $w_t *w, const $r_t *r,
+static NET_INLINE void net_gru_$x$w$h$r$v$t$d$a$m$q(const struct net_gru *p, const $x_t *x, const $w_t *w,
+    const $r_t *r,
     const int32_t *bias, const int8_t *shifts, const int32_t *lengths, const $t_t *f, const $t_t *g, $a_t *sums,
     $v_t *column, $h_t *kept, $h_t *h, $h_t *y) {
     const struct net_recurrence *s = &p->steps;
@@ -321,8 +323,8 @@ struct net_gru_after {
     struct net_epilogue state;
 };
 
-/* GRU that multiplies by its reset gate after the product. sums holds those of the update, the reset and the hidden gate,
- * of the latter first those of x, then those of h. */
+/* GRU that multiplies by its reset gate after the product. sums holds those of the update, the reset and the hidden
+ * gate, of the latter first those of x, then those of h. */
 static NET_INLINE void net_gru_after_$x$w$h$r$v$t$d$a$b$m(const struct net_gru_after *p, const $x_t *x, const $w_t *w,
     const $r_t *r, const int32_t *bias, const int32_t *own_bias, const int8_t *shifts, const int32_t *lengths,
     const $t_t *f, const $t_t *g, $a_t *sums, $v_t *column, $h_t *h, $h_t *y) {

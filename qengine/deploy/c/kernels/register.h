@@ -42,8 +42,8 @@ static NET_LEAF void net_register_step_$x$w$s$a(const struct net_accumulator *p,
 /// register_part(x, w, b, s, a, y) needs sums, accumulator, place, register_step(x, w, s, a), codes(s, a, y)
 /* A part of a lane: its register begins with the bias, and its codes are written. */
 static NET_LEAF void net_register_part_$x$w$b$s$a$y(const struct net_sums *sums, const struct net_accumulator *p,
-    const struct net_place *at, const $x_t *x, const $w_t *w, const $b_t *bias, const int8_t *shifts, const int8_t *cuts,
-    $y_t *y, int32_t count) {
+    const struct net_place *at, const $x_t *x, const $w_t *w, const $b_t *bias, const int8_t *shifts,
+    const int8_t *cuts, $y_t *y, int32_t count) {
     const struct net_nest *n = &sums->nest;
     const int32_t outer = p->channels_first ? n->terms : 1;
     const int32_t inner = p->channels_first ? 1 : n->terms;
@@ -89,7 +89,8 @@ static NET_INLINE void net_linear_register_$x$w$b$s$a$y$o(const struct net_linea
         for (j = 0; j < lane->count; j += sums->block) {
             const int32_t count = lane->count - j < sums->block ? lane->count - j : sums->block;
             const int32_t own = at.shift + j * lane->shift;
-            net_register_part_$x$w$b$s$a$y(sums, &p->accumulator, &at, x + (at.x + j * lane->x), w + (at.w + j * lane->w),
+            net_register_part_$x$w$b$s$a$y(sums, &p->accumulator, &at, x + (at.x + j * lane->x),
+                w + (at.w + j * lane->w),
                 sums->has_bias ? bias + (at.bias + j * lane->bias) : bias, sums->has_shifts ? shifts + own : shifts,
                 p->accumulator.has_cuts ? cuts + own : cuts, y + (at.y + j * lane->y), count);
         }
@@ -115,8 +116,9 @@ struct net_bias {
     int64_t high;
 };
 
-/* y[i] = b[i] in the word of biases, then with the fraction bits of the sums, then with those of the register; the table
- * has four numbers for each: the bits that it drops three times, and 1 + the bit that is added at the end, or 0. */
+/* y[i] = b[i] in the word of biases, then with the fraction bits of the sums, then with those of the register; the
+ * table has four numbers for each: the bits that it drops three times, and 1 + the bit that is added at the end, or
+ * 0. */
 static NET_INLINE void net_bias_$b$y$o(
     const struct net_bias *p, const $b_t *$restrict b, const int8_t *table, $y_t *$restrict y) {
     int32_t i, j, k;

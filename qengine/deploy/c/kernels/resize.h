@@ -89,8 +89,8 @@ struct net_resize_rows {
     struct net_resize_codes codes;
 };
 
-/* Sums over the taps of two neighbouring axes: a row of exact sums over those of the outer axis, then its sums over those of
- * the inner one, rounded once. */
+/* Sums over the taps of two neighbouring axes: a row of exact sums over those of the outer axis, then its sums over
+ * those of the inner one, rounded once. */
 static NET_INLINE void net_resize_rows_$x$w$u$r$v$y(const struct net_resize_rows *p, const $x_t *$restrict x,
     const int16_t *first, const $w_t *weight, const int16_t *inner_first, const $u_t *inner_weight, $r_t *$restrict row,
     $y_t *$restrict y) {

@@ -89,3 +89,13 @@ def test_code_types(tmp_path):
         cases.append((session(x, w, attributes, name, weight_qformat=weight), list(feeds(x))))
     small = [f"-DNET{n}_SMALL" for n in range(0, len(cases), 2)]
     assert differences(cases, tmp_path, ("-O3", *small), toolchain=INLINED) == []
+
+
+def test_shifts_far_to_the_left(tmp_path):
+    """Shifts of channels that 8 bits do not hold saturate, wrap and become 0 as any that leaves the word."""
+    cases = []
+    for form, overflow in product(("one pixel", "depthwise twice"), ("saturate", "wrap", "zero")):
+        x, w, attributes = FORMS[form]
+        formats = {"w": ["Q119.-112", *["Q1.6"] * (w[0] - 1)], "first": "Q-142.149", "last": "Q3.4"}
+        cases.append((session(x, w, attributes, formats=formats, overflow=overflow), list(feeds(x))))
+    assert differences(cases, tmp_path) == []
