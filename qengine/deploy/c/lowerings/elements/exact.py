@@ -161,7 +161,7 @@ def raised(context: Context, operation: Operation, *sources: Tensor) -> Operatio
     Parameters
     ----------
     context, operation
-        The step, and the operation that gives it the codes as they are.
+        Step, and its operation that gives the codes unchanged.
     sources
         Tensors that the codes come from, in the format of the output.
     """

@@ -48,7 +48,7 @@ class _Target:
     argument : the elements, in ONNX's order.
     first : calls that write the elements of the data.
     left : bits by which an update is shifted left.
-    sources : tensors whose codes are copied as they are.
+    sources : tensors of which codes are copied unchanged.
     fraction_bits, bound : fraction bits and largest magnitude of the wider numbers; None without them.
     """
 
