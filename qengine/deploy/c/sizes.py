@@ -18,7 +18,7 @@ _OF_PRODUCT, _OF_PRODUCT_DSP, _OF_DEPTHWISE = 2.4, 1.45, 5.9
 convolution: fitted to what QEMU counts for convolutions of 9 to 288 products an output, see benchmarks/c_kernels.py."""
 
 _OF_SUM, _OF_ELEMENT = 25, 8
-"""Instructions of an output of a linear operator beside its products, and of an element of other operators, about."""
+"""Instructions of an output of a linear operator without its products, and of an element of other operators, about."""
 
 
 def flash_of(constants: Iterable[Constant]) -> int:
