@@ -23,7 +23,6 @@ from qengine.deploy.c.ir import Call, Constant, CTensor, Operation, Parameters, 
 from qengine.errors import QEngineError
 from qengine.model.rules import Arithmetic
 from qengine.model.steps import Step, Tensor
-from qengine.qformat import QFormat
 from qengine.runtime.plan.plan import BoundStep
 
 Array = NDArray[Any]
@@ -155,11 +154,6 @@ def accumulator(bound: int, shift: int = 0) -> np.dtype[Any]:
     raise NotExportable(
         f"its sums need {most.bit_length() + 1} bits and C has 64: give its tensors closer numbers of fraction bits"
     )
-
-
-def one_format(tensor: Tensor) -> QFormat:
-    """Return the format of a tensor that has one."""
-    return tensor.one_format
 
 
 Lower = Callable[[Context], Operation]

@@ -22,6 +22,7 @@ from qengine.deploy.c.ranges.ends import word_ends
 from qengine.kernels.reference.requantize import quantize
 from qengine.model.graph import NO_ACTIVATION
 from qengine.model.steps import Evaluated, Evaluation, Tensor
+from qengine.model.steps.moves import Strided
 from qengine.qformat import QFormat
 
 _SIGNIFICANDS = {"float32": 24, "float64": 53}
@@ -112,7 +113,7 @@ class Memory:
 
 def plain_strides(shape: Sequence[int]) -> tuple[int, ...]:
     """Return the strides of a tensor in ONNX's order."""
-    return tuple(int(np.prod(shape[axis + 1 :], dtype=np.int64)) for axis in range(len(shape)))
+    return Strided.whole(tuple(shape)).strides
 
 
 def encoded(context: Context, t: Tensor) -> Tensor:
