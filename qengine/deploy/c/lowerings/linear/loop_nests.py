@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise, product
-from math import gcd, prod
+from math import gcd
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine.deploy.c.lowerings import nests
 from qengine.deploy.c.lowerings.linear.loops import WINDOWS, Factor, Loop, Nest, Window
 from qengine.model.steps import Linear
 from qengine.model.steps.forms import ChannelScale, Convolution, MatrixProduct, TransposedConvolution
+from qengine.model.steps.moves import Strided
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
@@ -47,7 +49,7 @@ class Operands:
 def broadcast_strides(shape: Shape, ndim: int) -> Shape:
     """Return the elements along each axis of `ndim` in an array of a shape that broadcasts, in ONNX's order."""
     wide = (*(1,) * (ndim - len(shape)), *shape)
-    return tuple(0 if n == 1 else prod(wide[axis + 1 :]) for axis, n in enumerate(wide))
+    return nests.broadcast_strides(wide, Strided.whole(wide).strides, wide)
 
 
 def too_many_windows(step: Linear) -> bool:
