@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a test compares them with
     from qengine.analysis.sweep import sweep as sweep
     from qengine.data import zoo as zoo
     from qengine.data.datasets import open_dataset as open_dataset
-    from qengine.data.images import PixelScale as PixelScale
+    from qengine.data.preprocessing import Preprocessing as Preprocessing
     from qengine.deploy.c import COptions as COptions
     from qengine.deploy.c import CProject as CProject
     from qengine.deploy.c import export_c as export_c
@@ -57,7 +57,7 @@ _MODULE_OF = {
     "InferenceSession": "runtime.session",
     "Overflow": "qformat",
     "Pack": "deploy.vectors",
-    "PixelScale": "data.images",
+    "Preprocessing": "data.preprocessing",
     "QEngineError": "errors",
     "QFormat": "qformat",
     "RegisteredOperator": "model.custom",

@@ -22,7 +22,7 @@ NAMES = {
     "InferenceSession",
     "Overflow",
     "Pack",
-    "PixelScale",
+    "Preprocessing",
     "QEngineError",
     "QFormat",
     "RegisteredOperator",

@@ -27,7 +27,7 @@ def main() -> None:
     tensors = {"bicubic": float32.run(["upscaled"], sample.feeds)[0], "float32": float32.run(None, sample.feeds)[0]}
     for qformat in ("Q4.3", "Q0.7"):
         tensors[qformat] = qengine.InferenceSession(entry.path, qformat=qformat).run(None, sample.feeds)[0]
-    scale = entry.pixel_scale
+    scale = entry.preprocessing
     truth = scale.to_pixels(planes_of(sample.target))
     height, width = truth.shape[:2]
     sheet = Image.new("RGB", ((width + _GAP) * len(tensors) - _GAP, height + _BAND), "white")

@@ -75,9 +75,9 @@ def bench(
     entry = zoo.find(model)
     path = zoo.path_of(model)
     session = open_session(path, fixed.session_options(kernels))
-    pixel_scale = source.pixel_scale(entry)
-    given = source.arrays(session.graph, pixel_scale, kernels.max_elements)
-    feeds = _feeds(session, {**(entry.sample(pixel_scale).feeds if entry else {}), **given})
+    preprocessing = source.preprocessing(entry)
+    given = source.arrays(session.graph, preprocessing, kernels.max_elements)
+    feeds = _feeds(session, {**(entry.sample(preprocessing).feeds if entry else {}), **given})
     with status(f"measuring {model}", quiet=command.json), np.errstate(all="ignore"):
         executor = executor_of(session, feeds)
         bits = _word_length(session)

@@ -205,7 +205,7 @@ def _with_samples(
         dataset = data.open(data.data, entry, session.graph, kernels.max_elements)
         samples = [dict(batch.feeds) for batch in dataset.batches()]
         return Subject(session, samples, [str(i) for i in range(len(samples))])
-    given = data.arrays(session.graph, data.pixel_scale(entry), kernels.max_elements)
+    given = data.arrays(session.graph, data.preprocessing(entry), kernels.max_elements)
     needed = {value.name for value in session.get_inputs()}
     if given and needed - given.keys() and entry is None:
         missing = sorted(needed - given.keys())[0]
@@ -213,7 +213,7 @@ def _with_samples(
             f"-i gives some inputs, and not '{missing}': give all of them, or none where the dump has them"
         )
     if given:
-        sample = dict(entry.sample(data.pixel_scale(entry)).feeds) if entry and needed - given.keys() else {}
+        sample = dict(entry.sample(data.preprocessing(entry)).feeds) if entry and needed - given.keys() else {}
         return Subject(session, [{**sample, **given}], ["0"])
     return Subject(session)
 
@@ -226,7 +226,7 @@ def _with_inputs(model: str, subject: Subject, read: Dump, data: options.DataBes
         entry = zoo.find(model)
         if entry is None:
             raise
-        return Subject(subject.session, [dict(entry.sample(data.pixel_scale(entry)).feeds)], ["0"])
+        return Subject(subject.session, [dict(entry.sample(data.preprocessing(entry)).feeds)], ["0"])
 
 
 def _refuse_options(fixed: options.FixedPointOptions, data: options.DataBesideLayout, compared: CompareOptions) -> None:

@@ -223,7 +223,7 @@ def vectors(
         }:
             raise OptionError("--data is needed: give the samples to run the model on, or each input with -i")
         if name is None:
-            feeds = [data.arrays(session.graph, data.pixel_scale(entry), kernels.max_elements)]
+            feeds = [data.arrays(session.graph, data.preprocessing(entry), kernels.max_elements)]
         else:
             dataset = data.open(name, entry, session.graph, kernels.max_elements)
             count = samples or data.limit or 4
@@ -290,7 +290,7 @@ def _samples(
     typed = {text.split("=")[0] for text in data.inputs or ()}
     name = data.data or (None if typed >= {value.name for value in session.get_inputs()} else bundled)
     if name is None:
-        return [data.arrays(session.graph, data.pixel_scale(entry), max_elements)]
+        return [data.arrays(session.graph, data.preprocessing(entry), max_elements)]
     found: list[dict[str, Any]] = []
     dataset = data.open(name, entry, session.graph, max_elements)
     for batch in dataset.batches():
@@ -303,4 +303,4 @@ def _samples(
     if found:
         return found
     fixed = {key: array for key, array in feeds.items() if key in session.network.value_inputs}
-    return [fixed | data.arrays(session.graph, data.pixel_scale(entry), max_elements)]
+    return [fixed | data.arrays(session.graph, data.preprocessing(entry), max_elements)]

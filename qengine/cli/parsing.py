@@ -5,7 +5,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from qengine.data.images import PixelScale
+from qengine.data.preprocessing import Preprocessing
 from qengine.data.read import read_value
 from qengine.errors import FeedError, OptionError
 from qengine.model.graph import Graph
@@ -102,25 +102,28 @@ def words(option: str, text: str) -> list[str]:
     return parts
 
 
-def pixel_scale(
-    base: PixelScale,
-    scale: str | None,
-    mean: str | None,
-    bgr: bool,
-    layout: str | None = None,
-    convert: str | None = None,
-) -> PixelScale:
-    """Return the scale of images: from the options, and for those that were left out from `base`."""
-    return PixelScale(
-        base.scale if scale is None else numbers("--scale", scale),
-        base.mean if mean is None else numbers("--mean", mean),
-        bgr or base.bgr,
-        layout or base.layout,
-        base.convert if convert is None else tuple(words("--convert", convert)),
-    )
+def some_numbers(option: str, text: str | None) -> tuple[float, ...] | None:
+    """Return the numbers of an option, or None where it was left out; see `numbers`."""
+    return None if text is None else numbers(option, text)
 
 
-def inputs(texts: Sequence[str], graph: Graph, scale: PixelScale, max_elements: int) -> dict[str, NDArray[Any]]:
+def some_lengths(option: str, text: str | None) -> int | tuple[int, int] | None:
+    """Return one length, or height and width as in 224,320, or None where an option was left out.
+
+    Raises
+    ------
+    OptionError
+        If the text has another form.
+    """
+    if text is None:
+        return None
+    parts = text.split(",")
+    if len(parts) > 2 or not all(part.isascii() and part.isdigit() and len(part) < 6 for part in parts):
+        raise OptionError(f"{option} '{text}' is not a length in pixels such as 224, or height and width as in 224,320")
+    return int(parts[0]) if len(parts) == 1 else (int(parts[0]), int(parts[1]))
+
+
+def inputs(texts: Sequence[str], graph: Graph, scale: Preprocessing, max_elements: int) -> dict[str, NDArray[Any]]:
     """Return the arrays of NAME=VALUE texts, by name.
 
     Raises

@@ -20,7 +20,8 @@ from qengine.cli.output.result import RunResult
 from qengine.cli.output.run import as_json, as_tables
 from qengine.cli.session import open_session
 from qengine.data import zoo
-from qengine.data.images import PixelScale, planes_of
+from qengine.data.images import planes_of
+from qengine.data.preprocessing import Preprocessing
 from qengine.data.read import is_image, read_value
 from qengine.data.write import check_out, write_outputs
 from qengine.errors import OptionError
@@ -85,7 +86,7 @@ def run(
     """
     entry = zoo.find(model)
     path = zoo.path_of(model)
-    pixel_scale = source.pixel_scale(entry)
+    preprocessing = source.preprocessing(entry)
     settings = fixed.session_options(kernels)
 
     run_files(command.operators or [])
@@ -94,8 +95,8 @@ def run(
         _check_out(output.out, output.raw, session)
         reference = session.in_float32()
         names = list(dict.fromkeys(output.fetch or (value.name for value in session.get_outputs())))
-        given = source.arrays(session.graph, pixel_scale, kernels.max_elements)
-        sample = entry.sample(pixel_scale) if entry else None
+        given = source.arrays(session.graph, preprocessing, kernels.max_elements)
+        sample = entry.sample(preprocessing) if entry else None
         feeds = {**(sample.feeds if sample else {}), **given}
         containers = [name for name in names if _is_container(session, name)]
         tensors = [name for name in names if name not in containers]
@@ -111,22 +112,22 @@ def run(
         shows_images = bool(
             entry or source.scale or output.expected or any(is_image(text) for text in source.inputs or ())
         )
-        evaluated = _evaluated_output(outputs, shows_images, pixel_scale.layout)
+        evaluated = _evaluated_output(outputs, shows_images, preprocessing.layout)
         array = outputs[evaluated]
         if output.expected is not None:
             declared = Value(evaluated, None, array.shape)
-            target = read_value(output.expected, declared, pixel_scale, kernels.max_elements, "--expected")
-            truth = read_truth(target, array, pixel_scale.layout)
+            target = read_value(output.expected, declared, preprocessing, kernels.max_elements, "--expected")
+            truth = read_truth(target, array, preprocessing.layout)
         elif sample and sample.data_input not in given and not output.fetch:
             truth = _sample_truth(sample, array, reference, feeds)
         else:  # the target of the sample does not belong to another input, or to another tensor
             truth = Truth()
         exact = comparison.float_outputs[evaluated] if comparison else None
-        quality = qualities(array, exact, pixel_scale, truth, is_image=shows_images)
+        quality = qualities(array, exact, preprocessing, truth, is_image=shows_images)
         advice = _advice(comparison, session, feeds) if comparison and fixed.formats is None else None
         notes = comparison.notes if comparison else session.notes
         if output.out is not None:
-            notes += _write(output.out, comparison.codes if comparison and output.raw else outputs, pixel_scale)
+            notes += _write(output.out, comparison.codes if comparison and output.raw else outputs, preprocessing)
             if comparison and output.raw:
                 _write_formats(output.out, comparison.codes, session)
 
@@ -151,9 +152,9 @@ def _check_out(out: Path | None, raw: bool, session: InferenceSession) -> None:
             check_writable(_formats_beside(out))
 
 
-def _write(out: Path, arrays: Arrays, pixel_scale: PixelScale) -> tuple[str, ...]:
+def _write(out: Path, arrays: Arrays, preprocessing: Preprocessing) -> tuple[str, ...]:
     """Write the outputs; return a note about those that the file does not hold, if any."""
-    missing = write_outputs(out, arrays, pixel_scale)
+    missing = write_outputs(out, arrays, preprocessing)
     listed = ", ".join(f"'{name}'" for name in missing)
     return (f"{out} holds one image, and not {listed}; an .npz file holds all",) if missing else ()
 

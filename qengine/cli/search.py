@@ -84,7 +84,7 @@ def search(
                 bits=bits,
                 weight_bits=weight_bits,
                 activation_bits=activation_bits,
-                pixel_scale=data.data_scale(name, entry),
+                preprocessing=data.data_scale(name, entry),
                 max_runs=goal.runs,
                 seconds=goal.budget,
                 keep=keep,

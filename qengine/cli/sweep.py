@@ -66,8 +66,8 @@ def sweep(
         **vars(ranges),
         **{**vars(rules), "output_bits": rules.output_word_length},
     )
-    pixel_scale = data.data_scale(data.data or model, zoo.find(model))
-    fixed = data.arrays(load(zoo.path_of(model)), pixel_scale, kernels.max_elements) if data.inputs else None
+    preprocessing = data.data_scale(data.data or model, zoo.find(model))
+    fixed = data.arrays(load(zoo.path_of(model)), preprocessing, kernels.max_elements) if data.inputs else None
 
     try:
         result = run_sweep(
@@ -77,7 +77,7 @@ def sweep(
             SweepOptions(
                 data=data.data,
                 inputs=fixed,
-                pixel_scale=pixel_scale,
+                preprocessing=preprocessing,
                 batch=data.batch,
                 limit=data.limit,
                 ssim=not work.no_ssim,

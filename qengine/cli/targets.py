@@ -79,8 +79,8 @@ def _checked(
     run_files(command.operators or [])
     with status(f"checking {model}", quiet=command.json), np.errstate(all="ignore"):
         graph, entry = load(zoo.path_of(model)), zoo.find(model)
-        pixel_scale = source.pixel_scale(entry)
-        given = source.arrays(graph, pixel_scale, limits.max_elements)
-        inputs = {**(entry.sample(pixel_scale).feeds if entry else {}), **given}
+        preprocessing = source.preprocessing(entry)
+        given = source.arrays(graph, preprocessing, limits.max_elements)
+        inputs = {**(entry.sample(preprocessing).feeds if entry else {}), **given}
         check = check_target(graph, fixed.session_options(limits), inputs=inputs)
     return (check_as_json if command.json else check_as_table)(model, check)

@@ -39,7 +39,7 @@ def channel_axis(shape: Sequence[Dim], layout: str | None) -> int:
         lengths = ", ".join("?" if n is None else str(n) for n in shape)
         raise FeedError(
             f"a picture in the shape [{lengths}] may have its channels first or last: say which with --layout nchw or "
-            "--layout nhwc (layout= of PixelScale)"
+            "--layout nhwc (layout= of Preprocessing)"
         )
     if last in CHANNELS or (first not in CHANNELS and isinstance(first, int) and not isinstance(last, int)):
         return -1

@@ -3,7 +3,6 @@
 import os
 import warnings
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,9 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from qengine.atomic_files import replacing
-from qengine.data.channels import CHANNELS, LAYOUTS, channel_axis
-from qengine.errors import FeedError, OptionError
+from qengine.data.channels import CHANNELS, channel_axis
+from qengine.data.preprocessing import CONVERSIONS, Preprocessing
+from qengine.errors import FeedError
 from qengine.input_files import open_input
 from qengine.memory import MAX_ELEMENTS
 from qengine.model.graph import Dim
@@ -25,94 +25,14 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff",
 LOSSLESS = {".png": "PNG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
 """Image formats that are written, by the ending of the name: those that keep every pixel."""
 
-CONVERSIONS = {
-    "grey": "grey pictures become three equal channels",
-    "alpha": "transparency is dropped",
-    "depth": "more than 8 bits a channel are cut to the high 8",
-    "size": "pictures are resized to the height and width that the model needs",
-}
-"""Changes of pictures that are made only where they are asked for."""
-
 # The content of a file decides its format, not its name. Pillow has other formats too, and runs programs for some.
 _IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
-_MAX_NUMBER = 1e30
 _STRIP_ELEMENTS = 1 << 16
 _PNG_LEVEL = 4  # files as small as those of zlib's level 6, in a third of the time
 _MOST_16_BITS = 0xFFFF
 _OPAQUE = 255
 _GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N")
 _ROTATED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
-
-
-@dataclass(frozen=True)
-class PixelScale:
-    """Conversion of pixels 0..255 to the numbers of a model: (pixel - mean) * scale.
-
-    Attributes
-    ----------
-    scale, mean : number for all channels, or one number per channel in the model's order of channels.
-    bgr : whether the model's channels are blue, green, red.
-    layout : "nchw" or "nhwc": whether the channels of the model's pictures are before height and width or after them;
-        None where the shapes tell.
-    convert : names in `CONVERSIONS`: the changes that may be made to pictures that do not fit.
-
-    Raises
-    ------
-    OptionError
-        If a number is not finite or beyond 1e30, a scale is 0, or there is no such layout or conversion.
-    """
-
-    scale: tuple[float, ...] = (1.0,)
-    mean: tuple[float, ...] = (0.0,)
-    bgr: bool = False
-    layout: str | None = None
-    convert: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        for number in self.scale:
-            if not 1 / _MAX_NUMBER <= abs(number) <= _MAX_NUMBER:
-                raise OptionError(f"scale {number:g} must be a finite number other than 0, such as 1/255")
-        for number in self.mean:
-            if not abs(number) <= _MAX_NUMBER:
-                raise OptionError(f"mean {number:g} must be a finite number, in pixels 0..255")
-        if self.layout is not None and self.layout not in LAYOUTS:
-            raise OptionError(f"layout '{self.layout}' is not one of {', '.join(LAYOUTS)}")
-        for name in self.convert:
-            if name not in CONVERSIONS:
-                raise OptionError(f"no conversion of pictures is named '{name}'; there are {', '.join(CONVERSIONS)}")
-
-    @property
-    def is_same_for_channels(self) -> bool:
-        """Whether all channels have one scale and one mean, and their order does not matter."""
-        return len(self.scale) == len(self.mean) == 1 and not self.bgr
-
-    def fits(self, channels: int) -> bool:
-        """Whether scale and mean have one number, or one for each of `channels` channels."""
-        return all(len(numbers) in (1, channels) for numbers in (self.scale, self.mean))
-
-    def to_numbers(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return uint8 pixels (H, W, C) as a float32 tensor (C, H, W); raise OptionError unless `fits(C)`."""
-        planes = np.moveaxis(pixels, -1, 0)
-        planes = planes[::-1] if self.bgr else planes
-        numbers = zip(planes, *self._columns(len(planes)), strict=True)
-        # Plane by plane: float64 for a whole large image would take more memory than the result.
-        return np.stack([((plane.astype(np.float64) - m) * s).astype(np.float32) for plane, s, m in numbers])
-
-    def to_pixels(self, planes: NDArray[Any]) -> NDArray[np.float64]:
-        """Return a tensor (C, H, W) as float64 pixels (H, W, C), clipped to 0..255 and not rounded."""
-        pixels = planes.astype(np.float64)
-        for plane, scale, mean in zip(pixels, *self._columns(len(planes)), strict=True):
-            plane /= scale
-            plane += mean
-            np.clip(plane, 0.0, 255.0, out=plane)
-        return np.moveaxis(pixels[::-1] if self.bgr else pixels, 0, -1)
-
-    def _columns(self, channels: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return scale and mean with one number per channel."""
-        for name, numbers in (("scale", self.scale), ("mean", self.mean)):
-            if len(numbers) not in (1, channels):
-                raise OptionError(f"{name} has {len(numbers)} numbers, and the image {channels} channel(s)")
-        return np.resize(self.scale, channels), np.resize(self.mean, channels)
 
 
 def read_image(
@@ -251,21 +171,21 @@ def is_picture(tensor: NDArray[Any], layout: str | None = None) -> bool:
     return planes_of(tensor, layout) is not None and (tensor.dtype.kind == "f" or tensor.dtype == np.uint8)
 
 
-def pixels_of(tensor: NDArray[Any], pixel_scale: PixelScale) -> NDArray[np.float64] | None:
+def pixels_of(tensor: NDArray[Any], preprocessing: Preprocessing) -> NDArray[np.float64] | None:
     """Return a tensor as float64 pixels (H, W, C), clipped to 0..255 and not rounded; None if it is not one image.
 
     uint8 elements are pixels already and are not scaled.
     """
-    strips = pixel_strips(tensor, pixel_scale)
+    strips = pixel_strips(tensor, preprocessing)
     return None if strips is None else np.concatenate([*strips])
 
 
-def pixel_strips(tensor: NDArray[Any], pixel_scale: PixelScale) -> Iterator[NDArray[np.float64]] | None:
+def pixel_strips(tensor: NDArray[Any], preprocessing: Preprocessing) -> Iterator[NDArray[np.float64]] | None:
     """Return the pixels of `pixels_of` in strips of some rows, which stay in a cache; None if there are none."""
-    planes = planes_of(tensor, pixel_scale.layout)
-    if planes is None or not is_picture(tensor, pixel_scale.layout):
+    planes = planes_of(tensor, preprocessing.layout)
+    if planes is None or not is_picture(tensor, preprocessing.layout):
         return None
-    own_scale = PixelScale(bgr=pixel_scale.bgr) if planes.dtype == np.uint8 else pixel_scale
+    own_scale = Preprocessing(bgr=preprocessing.bgr) if planes.dtype == np.uint8 else preprocessing
     channels, height, width = planes.shape
     rows = max(_STRIP_ELEMENTS // (channels * width), 1)
     return (own_scale.to_pixels(planes[:, first : first + rows]) for first in range(0, height, rows))

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.data.channels import CHANNELS, channel_axis
-from qengine.data.images import SUFFIXES, PixelScale, read_image
+from qengine.data.images import SUFFIXES, read_image
+from qengine.data.preprocessing import Preprocessing
 from qengine.errors import FeedError, first_line
 from qengine.input_files import NotAFileError, check_regular, open_input
 from qengine.memory import MAX_ELEMENTS
@@ -45,7 +46,7 @@ ARRAY_ERRORS = (
 def read_value(
     text: str,
     declared: Value,
-    pixel_scale: PixelScale,
+    preprocessing: Preprocessing,
     max_elements: int = MAX_ELEMENTS,
     label: str | None = None,
 ) -> NDArray[Any]:
@@ -57,7 +58,7 @@ def read_value(
         A .npy, .npz, .pb (TensorProto) or image file, or a literal such as 1,1,3,3.
     declared
         The input. Its dtype and shape decide how a literal or an image is read.
-    pixel_scale
+    preprocessing
         Conversion of the pixels of an image to numbers.
     max_elements
         Limit on the number of elements. A larger array is refused before it is read.
@@ -70,7 +71,7 @@ def read_value(
         If the file cannot be read, or the text is neither a file nor numbers.
     """
     try:
-        return _read(text, declared, pixel_scale, max_elements)
+        return _read(text, declared, preprocessing, max_elements)
     except FeedError as error:
         label = label or f"input '{declared.name}'"
         raise FeedError(f"{label}: {error}") from None
@@ -85,7 +86,7 @@ def _suffix(text: str) -> str:
     return Path(text).suffix.lower()
 
 
-def _read(text: str, declared: Value, pixel_scale: PixelScale, max_elements: int) -> NDArray[Any]:
+def _read(text: str, declared: Value, preprocessing: Preprocessing, max_elements: int) -> NDArray[Any]:
     suffix = _suffix(text)
     if suffix not in _FILES:
         return _literal(text, declared)
@@ -101,7 +102,7 @@ def _read(text: str, declared: Value, pixel_scale: PixelScale, max_elements: int
         return _npz(Path(text), declared.name, max_elements)
     if suffix == ".pb":
         return load_tensor(text)
-    return _image(Path(text), declared, pixel_scale, max_elements)
+    return _image(Path(text), declared, preprocessing, max_elements)
 
 
 def _npy(path: Path, max_elements: int) -> NDArray[Any]:
@@ -219,19 +220,19 @@ def _header(file: IO[bytes], label: str) -> tuple[tuple[Any, ...], bool, np.dtyp
     raise FeedError(f"{label} is of .npy version {version}, which is not supported; save it again with NumPy")
 
 
-def _image(path: Path, declared: Value, pixel_scale: PixelScale, max_elements: int) -> NDArray[Any]:
+def _image(path: Path, declared: Value, preprocessing: Preprocessing, max_elements: int) -> NDArray[Any]:
     shape = declared.shape if declared.shape is not None else (None, None, None, None)
     if len(shape) not in (2, 3, 4):
         raise FeedError(f"it has {len(shape)} axes; an image has the axes N, C, H, W (or N, H, W, C), or fewer")
-    axis = channel_axis(shape, pixel_scale.layout) if len(shape) > 2 else None
+    axis = channel_axis(shape, preprocessing.layout) if len(shape) > 2 else None
     channels = 1 if axis is None else shape[axis]
     if channels not in CHANNELS and isinstance(channels, int):
         raise FeedError(f"it has {channels} channels, where an image has 3 (RGB) or 1 (grey)")
     height, width = shape[-3:-1] if axis == -1 else shape[-2:]
     pixels = read_image(
-        *(path, 1 if channels == 1 else 3, max_elements), height=height, width=width, convert=pixel_scale.convert
+        *(path, 1 if channels == 1 else 3, max_elements), height=height, width=width, convert=preprocessing.convert
     )
-    planes = pixel_scale.to_numbers(pixels)
+    planes = preprocessing.to_numbers(pixels)
     picture = planes[0] if axis is None else np.ascontiguousarray(np.moveaxis(planes, 0, axis))
     tensor = picture[None] if len(shape) == 4 else picture
     if declared.dtype is None or declared.dtype == tensor.dtype:

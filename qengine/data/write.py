@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from qengine.atomic_files import check_writable, replacing
 from qengine.data.channels import channel_axis
-from qengine.data.images import LOSSLESS, SUFFIXES, PixelScale, pixel_strips, write_image
+from qengine.data.images import LOSSLESS, SUFFIXES, pixel_strips, write_image
+from qengine.data.preprocessing import Preprocessing
 from qengine.errors import FeedError, OptionError
 
 _MAX_NAME = 0xFFFF  # bytes of a name in a zip file
@@ -42,7 +43,7 @@ def check_out(path: Path, codes: bool = False) -> None:
     check_writable(path)
 
 
-def write_outputs(path: Path, outputs: Mapping[str, NDArray[Any]], pixel_scale: PixelScale) -> tuple[str, ...]:
+def write_outputs(path: Path, outputs: Mapping[str, NDArray[Any]], preprocessing: Preprocessing) -> tuple[str, ...]:
     """Write outputs to a file, whole or not at all, and return the names of the outputs that are not in it.
 
     Parameters
@@ -52,7 +53,7 @@ def write_outputs(path: Path, outputs: Mapping[str, NDArray[Any]], pixel_scale: 
         clipped and rounded.
     outputs
         Arrays by tensor name.
-    pixel_scale
+    preprocessing
         Conversion of the numbers of the model to pixels.
 
     Raises
@@ -71,7 +72,7 @@ def write_outputs(path: Path, outputs: Mapping[str, NDArray[Any]], pixel_scale: 
         with replacing(path) as temporary:
             _write_npz(temporary, outputs)
     else:
-        name, strips = _first_image(path, outputs, pixel_scale)
+        name, strips = _first_image(path, outputs, preprocessing)
         write_image(path, strips)
         return tuple(other for other in outputs if other != name)
     return ()
@@ -98,13 +99,13 @@ def _plain(path: Path, name: str, array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _first_image(
-    path: Path, outputs: Mapping[str, NDArray[Any]], pixel_scale: PixelScale
+    path: Path, outputs: Mapping[str, NDArray[Any]], preprocessing: Preprocessing
 ) -> tuple[str, Iterator[NDArray[np.float64]]]:
     for name, array in outputs.items():
-        strips = pixel_strips(array, pixel_scale)
+        strips = pixel_strips(array, preprocessing)
         if strips is None:
             if array.ndim in (3, 4) and array.dtype.kind in "fu" and array.shape[0] in (1, 3):
-                _tell_layout(path, name, array, pixel_scale.layout)
+                _tell_layout(path, name, array, preprocessing.layout)
             continue
         if np.isnan(array).any():
             raise OptionError(f"cannot write {path}: '{name}' holds NaN, which is not a pixel value; use .npz")

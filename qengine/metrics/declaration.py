@@ -30,7 +30,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.data.images import PixelScale, pixel_strips, pixels_of
+from qengine.data.images import pixel_strips, pixels_of
+from qengine.data.preprocessing import Preprocessing
 from qengine.errors import OptionError, UnsupportedError
 from qengine.metrics.tasks import Task, classes_of
 
@@ -69,14 +70,14 @@ class EvaluatedBatch:
     exact : output of the run in float32.
     labels : the true class of each sample; None where they are not known.
     target : the true output; None where it is not known.
-    pixel_scale : scale between pixels and the numbers of the tensors.
+    preprocessing : scale between pixels and the numbers of the tensors.
     """
 
     output: NDArray[Any]
     exact: NDArray[Any]
     labels: NDArray[np.int64] | None = None
     target: NDArray[Any] | None = None
-    pixel_scale: PixelScale = field(default_factory=PixelScale)
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
 
     @property
     def against(self) -> Reference:
@@ -102,12 +103,12 @@ class EvaluatedBatch:
         UnsupportedError
             If the shapes differ.
         """
-        return [(_whole(one, self.pixel_scale), _whole(other, self.pixel_scale)) for one, other in self._pairs()]
+        return [(_whole(one, self.preprocessing), _whole(other, self.preprocessing)) for one, other in self._pairs()]
 
     def image_strips(self) -> Iterator[tuple[Pixels, Pixels]]:
         """Yield the pixels of `images` in strips of some rows, which stay in a cache."""
         for one, other in self._pairs():
-            strips, references = (pixel_strips(tensor, self.pixel_scale) for tensor in (one, other))
+            strips, references = (pixel_strips(tensor, self.preprocessing) for tensor in (one, other))
             assert strips is not None
             assert references is not None
             yield from zip(strips, references, strict=True)
@@ -123,8 +124,8 @@ class EvaluatedBatch:
         return zip(self.output, truth, strict=True)
 
 
-def _whole(tensor: NDArray[Any], pixel_scale: PixelScale) -> Pixels:
-    pixels = pixels_of(tensor, pixel_scale)
+def _whole(tensor: NDArray[Any], preprocessing: Preprocessing) -> Pixels:
+    pixels = pixels_of(tensor, preprocessing)
     assert pixels is not None
     return pixels
 

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.data.channels import LAYOUTS
-from qengine.data.images import PixelScale, is_picture, planes_of
+from qengine.data.images import is_picture, planes_of
+from qengine.data.preprocessing import Preprocessing
 from qengine.errors import OptionError
 from qengine.metrics.declaration import EvaluatedBatch, Metric, Reference, all_metrics
 from qengine.metrics.tasks import Task, is_scores
@@ -88,7 +89,7 @@ class _Tensors:
     output: NDArray[Any]
     exact: NDArray[Any] | None
     truth: Truth
-    pixel_scale: PixelScale
+    preprocessing: Preprocessing
 
     def quality(self, metric: Metric) -> Quality:
         """Return the figures of a metric."""
@@ -98,7 +99,7 @@ class _Tensors:
             if array is None or exact is None:
                 return None
             accumulator = metric.accumulator()
-            accumulator.add(EvaluatedBatch(array, exact, pixel_scale=self.pixel_scale, **reference))
+            accumulator.add(EvaluatedBatch(array, exact, preprocessing=self.preprocessing, **reference))
             return accumulator.value()
 
         if metric.reference is Reference.FLOAT32:
@@ -118,7 +119,7 @@ class _Tensors:
 def qualities(
     output: NDArray[Any],
     float_output: NDArray[Any] | None,
-    pixel_scale: PixelScale,
+    preprocessing: Preprocessing,
     truth: Truth | None = None,
     *,
     is_image: bool = True,
@@ -129,7 +130,7 @@ def qualities(
     ----------
     output, float_output
         The output, and the same in float32; None in a float32 run.
-    pixel_scale
+    preprocessing
         Scale between pixels and the numbers of the tensors.
     truth
         True output. Pictures of another shape than the output's are ignored.
@@ -144,7 +145,7 @@ def qualities(
     truth = truth or Truth()
     if float_output is None and truth.image is None and truth.labels is None:
         return []  # there is nothing to compare with
-    forms = dict(_forms(output, float_output, pixel_scale, truth))
+    forms = dict(_forms(output, float_output, preprocessing, truth))
     if not is_image:
         forms.pop(Task.IMAGES, None)
     found = []
@@ -156,25 +157,25 @@ def qualities(
 
 
 def _forms(
-    output: NDArray[Any], exact: NDArray[Any] | None, pixel_scale: PixelScale, truth: Truth
+    output: NDArray[Any], exact: NDArray[Any] | None, preprocessing: Preprocessing, truth: Truth
 ) -> Iterator[tuple[Task, _Tensors]]:
     """Yield the tensors in every form that the output has."""
     if output.dtype.kind == "f":
-        yield Task.OTHER, _Tensors(output, exact, Truth(), pixel_scale)
+        yield Task.OTHER, _Tensors(output, exact, Truth(), preprocessing)
     if is_scores(output):
-        yield Task.CLASSES, _Tensors(output, exact, Truth(labels=truth.labels), pixel_scale)
-    planes = planes_of(output, pixel_scale.layout)
-    if planes is None or not pixel_scale.fits(len(planes)) or not is_picture(output, pixel_scale.layout):
+        yield Task.CLASSES, _Tensors(output, exact, Truth(labels=truth.labels), preprocessing)
+    planes = planes_of(output, preprocessing.layout)
+    if planes is None or not preprocessing.fits(len(planes)) or not is_picture(output, preprocessing.layout):
         return
 
     def images(tensor: NDArray[Any] | None) -> NDArray[Any] | None:
         """Return a picture as one sample (1, C, H, W); None if it has another shape, or is not a picture."""
-        if tensor is None or tensor.shape != output.shape or not is_picture(tensor, pixel_scale.layout):
+        if tensor is None or tensor.shape != output.shape or not is_picture(tensor, preprocessing.layout):
             return None
-        picture = planes_of(tensor, pixel_scale.layout)
+        picture = planes_of(tensor, preprocessing.layout)
         return None if picture is None else picture[None]
 
     own = images(output)
     assert own is not None
-    scale = replace(pixel_scale, layout=LAYOUTS[0])
+    scale = replace(preprocessing, layout=LAYOUTS[0])
     yield Task.IMAGES, _Tensors(own, images(exact), Truth(images(truth.image), images(truth.baseline)), scale)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.data.channels import CHANNELS, LAYOUTS, channel_axis
-from qengine.data.images import PixelScale
+from qengine.data.preprocessing import Preprocessing
 from qengine.errors import FeedError, UnsupportedError
 
 Outputs = Mapping[str, NDArray[Any]]
@@ -30,7 +30,7 @@ class Task(StrEnum):
     """Any other numbers."""
 
 
-def task_of(outputs: Outputs, *, has_labels: bool, targets: Outputs, pixel_scale: PixelScale) -> tuple[Task, str]:
+def task_of(outputs: Outputs, *, has_labels: bool, targets: Outputs, preprocessing: Preprocessing) -> tuple[Task, str]:
     """Return the task of a model, and the name of the output by which it is evaluated.
 
     Parameters
@@ -41,7 +41,7 @@ def task_of(outputs: Outputs, *, has_labels: bool, targets: Outputs, pixel_scale
         Whether the true classes are known.
     targets
         True outputs, as far as they are known.
-    pixel_scale
+    preprocessing
         Scale between pixels and numbers.
 
     Returns
@@ -58,7 +58,7 @@ def task_of(outputs: Outputs, *, has_labels: bool, targets: Outputs, pixel_scale
     """
     if not outputs:
         raise UnsupportedError("the model has no outputs: there is nothing to measure")
-    images = [name for name, array in outputs.items() if _is_image(array, pixel_scale)]
+    images = [name for name, array in outputs.items() if _is_image(array, preprocessing)]
     scores = [name for name, array in outputs.items() if is_scores(array)]
     with_target = [name for name in images if name in targets]
     if with_target and not (has_labels and scores):
@@ -100,11 +100,11 @@ def _is_class_numbers(array: NDArray[Any]) -> bool:
     return array.dtype.kind in "iu" and array.ndim in (1, 2) and array.size == len(array) > 0
 
 
-def _is_image(array: NDArray[Any], pixel_scale: PixelScale) -> bool:
+def _is_image(array: NDArray[Any], preprocessing: Preprocessing) -> bool:
     if array.ndim != 4 or array.dtype.kind != "f" or not len(array):
         return False
     # Without a layout, the last axis is more likely that of coordinates than of channels.
-    axis = channel_axis(array.shape, pixel_scale.layout or LAYOUTS[0])
+    axis = channel_axis(array.shape, preprocessing.layout or LAYOUTS[0])
     sides = array.shape[1:3] if axis == -1 else array.shape[2:]
     channels = array.shape[axis]
-    return channels in CHANNELS and min(sides) >= _MIN_IMAGE_SIDE and pixel_scale.fits(channels)
+    return channels in CHANNELS and min(sides) >= _MIN_IMAGE_SIDE and preprocessing.fits(channels)

@@ -125,7 +125,9 @@ def test_an_input_that_is_the_same_in_all(capsys, tmp_path):
     np.savez(pictures, x=np.random.default_rng(1).integers(0, 256, (3, 3, 8, 8), dtype=np.uint8))
     found = json.loads(told(capsys, "srcnn", "--data", str(pictures), "-i", "factor=1,1,2,2", "--json"))
     graph = load(srcnn.path)
-    data = open_dataset(str(pictures), graph, fixed={"factor": np.float32([1, 1, 2, 2])}, pixel_scale=srcnn.pixel_scale)
+    data = open_dataset(
+        str(pictures), graph, fixed={"factor": np.float32([1, 1, 2, 2])}, preprocessing=srcnn.preprocessing
+    )
     assert found["formats"] == qengine.calibrate(srcnn.path, data).formats
     assert found["digest"] == data.digest
 

@@ -27,7 +27,7 @@ def wide(monkeypatch):
 def dumps(tmp_path_factory):
     """Dumps of a right and of a wrong device."""
     folder = tmp_path_factory.mktemp("dumps")
-    feeds = {n: a[:1] for n, a in qengine.zoo.find("digits").sample(qengine.PixelScale()).feeds.items()}
+    feeds = {n: a[:1] for n, a in qengine.zoo.find("digits").sample(qengine.Preprocessing()).feeds.items()}
     for name, options in (("right", {}), ("wrong", {"rounding": "floor"})):
         session = qengine.InferenceSession(qengine.zoo.path_of("digits"), qformat="Q4.3", **options)
         names = sorted(session.rounded)

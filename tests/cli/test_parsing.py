@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from qengine.cli import parsing
-from qengine.data.images import PixelScale
+from qengine.data.preprocessing import Preprocessing
 from qengine.errors import FeedError, OptionError
 from qengine.model.graph import Graph, Value
 
@@ -20,22 +20,15 @@ def test_no_numbers(text):
         parsing.numbers("--scale", text)
 
 
-def test_a_pixel_scale_keeps_what_was_not_typed():
-    base = PixelScale((0.5,), (7.0,), bgr=True)
-    assert parsing.pixel_scale(base, None, None, False) == base
-    assert parsing.pixel_scale(base, "2", None, False) == PixelScale((2.0,), (7.0,), bgr=True)
-    assert parsing.pixel_scale(PixelScale(), None, "1,2,3", True) == PixelScale((1.0,), (1.0, 2.0, 3.0), bgr=True)
-
-
 def test_a_name_may_hold_an_equals_sign():
-    found = parsing.inputs(["a=1,2", "a=b=3,4"], GRAPH, PixelScale(), 10)
+    found = parsing.inputs(["a=1,2", "a=b=3,4"], GRAPH, Preprocessing(), 10)
     assert {name: array.tolist() for name, array in found.items()} == {"a": [1, 2], "a=b": [3, 4]}
 
 
 def test_inputs_that_are_refused():
     with pytest.raises(OptionError, match="twice"):
-        parsing.inputs(["a=1,2", "a=3,4"], GRAPH, PixelScale(), 10)
+        parsing.inputs(["a=1,2", "a=3,4"], GRAPH, Preprocessing(), 10)
     with pytest.raises(OptionError, match="'c' is not NAME=VALUE; the inputs are 'a', 'a=b'"):
-        parsing.inputs(["c"], GRAPH, PixelScale(), 10)
+        parsing.inputs(["c"], GRAPH, Preprocessing(), 10)
     with pytest.raises(FeedError, match="no input 'c'"):
-        parsing.inputs(["c=1"], GRAPH, PixelScale(), 10)
+        parsing.inputs(["c=1"], GRAPH, Preprocessing(), 10)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from qengine.data.images import PixelScale
+from qengine.data.preprocessing import Preprocessing
 from qengine.data.read import read_value
 from qengine.errors import FeedError
 from qengine.model.graph import Value
@@ -12,7 +12,7 @@ from qengine.model.graph import Value
 PIXELS = np.random.default_rng(2).integers(0, 256, (4, 6, 3), dtype=np.uint8)
 
 
-def read(text, dtype=np.float32, shape=None, scale=PixelScale(), **options):  # noqa: B008
+def read(text, dtype=np.float32, shape=None, scale=Preprocessing(), **options):  # noqa: B008
     declared = Value("x", None if dtype is None else np.dtype(dtype), shape)
     return read_value(str(text), declared, scale, **options)
 

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from qengine.data.images import PixelScale, is_picture, pixels_of, planes_of, read_image, write_image
+from qengine.data.images import is_picture, pixels_of, planes_of, read_image, write_image
+from qengine.data.preprocessing import Preprocessing
 from qengine.errors import FeedError, OptionError
 from qengine.metrics.psnr import psnr
 
 PIXELS = np.random.default_rng(1).integers(0, 256, (4, 6, 3), dtype=np.uint8)
-UNIT = PixelScale(scale=(1 / 255,))
+UNIT = Preprocessing(scale=(1 / 255,))
 
 
 def chunk(kind, data):
@@ -172,7 +173,7 @@ def test_damaged_files_are_read_or_refused(tmp_path, kind):
 
 
 def test_numbers_and_pixels_undo_each_other():
-    scale = PixelScale((0.5, 0.25, 2.0), (10.0, 20.0, 30.0), bgr=True)
+    scale = Preprocessing((0.5, 0.25, 2.0), (10.0, 20.0, 30.0), bgr=True)
     numbers = scale.to_numbers(PIXELS)
     assert numbers.shape == (3, 4, 6)
     assert numbers.dtype == np.float32
@@ -189,22 +190,22 @@ def test_pixels_are_clipped_and_not_rounded():
 @pytest.mark.parametrize("numbers", [0.0, float("nan"), float("inf"), 1e300, 1e-300])
 def test_a_scale_must_be_of_use(numbers):
     with pytest.raises(OptionError, match=r"scale .* must be a finite number"):
-        PixelScale(scale=(1.0, numbers))
+        Preprocessing(scale=(1.0, numbers))
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("-inf"), 1e300])
 def test_a_mean_must_be_of_use(number):
     with pytest.raises(OptionError, match=r"mean .* must be a finite number"):
-        PixelScale(mean=(number,))
+        Preprocessing(mean=(number,))
 
 
 def test_as_many_numbers_as_channels():
     with pytest.raises(OptionError, match=r"scale has 2 numbers, and the image 3 channel"):
-        PixelScale(scale=(1.0, 2.0)).to_numbers(PIXELS)
+        Preprocessing(scale=(1.0, 2.0)).to_numbers(PIXELS)
     with pytest.raises(OptionError, match=r"mean has 3 numbers, and the image 1 channel"):
-        PixelScale(mean=(1.0, 2.0, 3.0)).to_pixels(np.zeros((1, 2, 2)))
-    assert PixelScale(mean=(1.0, 2.0, 3.0)).fits(3)
-    assert not PixelScale(mean=(1.0, 2.0, 3.0)).fits(1)
+        Preprocessing(mean=(1.0, 2.0, 3.0)).to_pixels(np.zeros((1, 2, 2)))
+    assert Preprocessing(mean=(1.0, 2.0, 3.0)).fits(3)
+    assert not Preprocessing(mean=(1.0, 2.0, 3.0)).fits(1)
     assert UNIT.fits(7)
 
 
@@ -229,7 +230,7 @@ def test_which_tensors_are_images(shape, found):
 def test_elements_of_type_uint8_are_pixels():
     tensor = np.moveaxis(PIXELS, -1, 0)[None]
     np.testing.assert_array_equal(pixels_of(tensor, UNIT), PIXELS)
-    np.testing.assert_array_equal(pixels_of(tensor, PixelScale(bgr=True)), PIXELS[..., ::-1])
+    np.testing.assert_array_equal(pixels_of(tensor, Preprocessing(bgr=True)), PIXELS[..., ::-1])
     assert pixels_of(tensor.astype(np.int64), UNIT) is None
     assert is_picture(tensor)
     assert not is_picture(tensor.astype(np.int64))

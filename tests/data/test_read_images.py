@@ -3,7 +3,7 @@ import pytest
 from data.reading import PIXELS, pictured, read, refused
 from PIL import Image
 
-from qengine.data.images import PixelScale
+from qengine.data.preprocessing import Preprocessing
 from qengine.data.read import is_image, read_value
 from qengine.errors import FeedError
 from qengine.model.graph import Value
@@ -35,7 +35,7 @@ def test_colours_become_grey_where_there_is_one_channel(tmp_path):
 
 
 def test_pixels_are_scaled(tmp_path):
-    scale = PixelScale((0.5, 0.25, 2.0), (1.0, 2.0, 3.0), bgr=True)
+    scale = Preprocessing((0.5, 0.25, 2.0), (1.0, 2.0, 3.0), bgr=True)
     found = read(pictured(tmp_path), np.float32, (3, None, None), scale)
     wanted = (PIXELS[..., ::-1] - [1.0, 2.0, 3.0]) * [0.5, 0.25, 2.0]
     np.testing.assert_array_equal(found, wanted.transpose(2, 0, 1).astype(np.float32), strict=True)
@@ -56,7 +56,7 @@ def test_pixels_are_scaled(tmp_path):
     ],
 )
 def test_images_that_do_not_fit_the_input(tmp_path, dtype, shape, scale, reason):
-    refused(pictured(tmp_path), reason, dtype, shape, PixelScale((scale,)))
+    refused(pictured(tmp_path), reason, dtype, shape, Preprocessing((scale,)))
 
 
 def test_which_values_are_images():
@@ -69,9 +69,9 @@ def test_pixels_at_the_edge_of_a_type_are_not_wrapped(tmp_path):
     grey = np.full((2, 2), 128, np.uint8)
     Image.fromarray(grey).save(tmp_path / "grey.png")
     declared = Value("x", np.dtype(np.int32), (2, 2))
-    assert read_value(str(tmp_path / "grey.png"), declared, PixelScale((2.0**23,))).tolist() == [[2**30] * 2] * 2
+    assert read_value(str(tmp_path / "grey.png"), declared, Preprocessing((2.0**23,))).tolist() == [[2**30] * 2] * 2
     with pytest.raises(FeedError, match="int32, which cannot hold the scaled pixels"):
-        read_value(str(tmp_path / "grey.png"), declared, PixelScale((2.0**24,)))
+        read_value(str(tmp_path / "grey.png"), declared, Preprocessing((2.0**24,)))
 
 
 @pytest.mark.parametrize("dtype", [None, np.float32, np.uint8, np.int16])
@@ -92,7 +92,7 @@ def test_images_into_channels_last(tmp_path, shape, wanted, dtype):
 
 
 def test_scale_mean_and_order_are_those_of_the_channels_wherever_they_are(tmp_path):
-    scale = PixelScale((0.5, 0.25, 2.0), (1.0, 2.0, 3.0), bgr=True)
+    scale = Preprocessing((0.5, 0.25, 2.0), (1.0, 2.0, 3.0), bgr=True)
     found = read(pictured(tmp_path), np.float32, (1, 4, 6, 3), scale)
     np.testing.assert_array_equal(found[0], ((PIXELS[..., ::-1] - [1.0, 2.0, 3.0]) * [0.5, 0.25, 2.0]))
 
@@ -102,10 +102,10 @@ def test_a_layout_that_is_given_decides(tmp_path):
     Image.fromarray(square).save(tmp_path / "square.png")
     refused(tmp_path / "square.png", "say which with --layout nchw or --layout nhwc", np.float32, (1, 3, 3, 3))
     for layout, wanted in {"nchw": square.transpose(2, 0, 1), "nhwc": square}.items():
-        found = read(tmp_path / "square.png", np.uint8, (1, 3, 3, 3), PixelScale(layout=layout))
+        found = read(tmp_path / "square.png", np.uint8, (1, 3, 3, 3), Preprocessing(layout=layout))
         np.testing.assert_array_equal(found[0], wanted)
     reason = "it has 6 channels, where an image has 3 (RGB) or 1 (grey)"
-    refused(pictured(tmp_path), reason, np.float32, (1, 3, 4, 6), PixelScale(layout="nhwc"))
+    refused(pictured(tmp_path), reason, np.float32, (1, 3, 4, 6), Preprocessing(layout="nhwc"))
 
 
 PICTURES = {
@@ -122,9 +122,9 @@ def test_a_picture_that_does_not_fit_is_changed_only_where_that_is_asked_for(tmp
     picture.save(tmp_path / "p.png")
     shape = (1, 4, 6, 1) if name == "depth" else (1, 4, 6, 3)
     refused(tmp_path / "p.png", f"give --convert {name}, with which", np.uint8, shape)
-    others = PixelScale(convert=tuple(other for other in PICTURES if other != name))
+    others = Preprocessing(convert=tuple(other for other in PICTURES if other != name))
     refused(tmp_path / "p.png", f"give --convert {name}, with which", np.uint8, shape, others)
-    found = read(tmp_path / "p.png", np.uint8, shape, PixelScale(convert=(name,)))
+    found = read(tmp_path / "p.png", np.uint8, shape, Preprocessing(convert=(name,)))
     assert found.shape == shape
     if wanted is not None:
         np.testing.assert_array_equal(found.squeeze(), wanted)
@@ -135,11 +135,11 @@ def test_what_no_conversion_changes(tmp_path):
     Image.fromarray(opaque).save(tmp_path / "opaque.png")
     np.testing.assert_array_equal(read(tmp_path / "opaque.png", np.uint8, (1, 4, 6, 3))[0], PIXELS)
     Image.fromarray(PIXELS[..., 0].astype(np.float32)).save(tmp_path / "real.tif")
-    every = PixelScale(convert=tuple(PICTURES))
+    every = Preprocessing(convert=tuple(PICTURES))
     refused(tmp_path / "real.tif", "has more than 8 bits a channel: convert it to .npy", np.uint8, None, every)
     Image.fromarray(np.full((2, 2), 1 << 20, np.int32)).save(tmp_path / "deep.tif")
     refused(tmp_path / "deep.tif", "has more than 16 bits a channel", np.uint8, (1, 1, None, None), every)
-    huge = PixelScale(convert=("size",))
+    huge = Preprocessing(convert=("size",))
     refused(
         pictured(tmp_path), "200 x 100 pixels are more than 999 elements", None, (3, 100, 200), huge, max_elements=999
     )

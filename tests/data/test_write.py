@@ -4,13 +4,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qengine.data.images import PixelScale, read_image
+from qengine.data.images import read_image
+from qengine.data.preprocessing import Preprocessing
 from qengine.data.write import check_out, write_outputs
 from qengine.errors import OptionError
 
 PICTURE = np.linspace(-0.2, 1.2, 60, dtype=np.float32).reshape(1, 3, 4, 5)
 VECTOR = np.arange(4, dtype=np.float32)
-UNIT = PixelScale((1 / 255,))
+UNIT = Preprocessing((1 / 255,))
 
 
 def test_npy_holds_the_one_output(tmp_path):
@@ -65,7 +66,7 @@ def test_what_does_not_fit_is_refused_and_nothing_is_left(tmp_path, name, output
 
 def test_a_scale_of_other_channels_is_refused(tmp_path):
     with pytest.raises(OptionError, match="scale has 3 numbers, and the image 1"):
-        write_outputs(tmp_path / "a.png", {"y": PICTURE[:, :1]}, PixelScale((1.0, 2.0, 3.0)))
+        write_outputs(tmp_path / "a.png", {"y": PICTURE[:, :1]}, Preprocessing((1.0, 2.0, 3.0)))
     assert not os.listdir(tmp_path)
 
 
@@ -141,5 +142,5 @@ def test_an_image_whose_channels_may_be_first_or_last_is_asked_about(tmp_path):
     with pytest.raises(OptionError, match=reason):
         write_outputs(tmp_path / "a.png", {"y": square, "z": PICTURE}, UNIT)
     for layout, size in {"nchw": (4, 3), "nhwc": (3, 4)}.items():
-        write_outputs(tmp_path / "a.png", {"y": square}, PixelScale((1 / 255,), layout=layout))
+        write_outputs(tmp_path / "a.png", {"y": square}, Preprocessing((1 / 255,), layout=layout))
         assert read_image(tmp_path / "a.png", 3).shape[:2] == size

@@ -7,7 +7,7 @@ from networks import onnxruntime_session
 from PIL import Image
 
 from qengine import InferenceSession, zoo
-from qengine.data.images import PixelScale
+from qengine.data.preprocessing import Preprocessing
 from qengine.errors import OptionError
 
 ENTRIES = list(zoo.ENTRIES)
@@ -80,7 +80,7 @@ def test_every_operator_has_a_rule_in_fixed_point(name):
 
 def test_pixels_are_in_0_to_1():
     for entry in zoo.ENTRIES.values():
-        assert entry.pixel_scale == PixelScale((1 / 255,))
+        assert entry.preprocessing == Preprocessing((1 / 255,))
     sample = zoo.ENTRIES["srcnn"].sample()
     for name, found in (("srcnn_sample.png", sample.feeds["input"]), ("srcnn_original.png", sample.target)):
         pixels = np.asarray(Image.open(zoo.bundled(name)))

@@ -10,12 +10,12 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from qengine.analysis.sweep.measure import Meter, metrics_of
 from qengine.data.datasets import Batch
-from qengine.data.images import PixelScale
+from qengine.data.preprocessing import Preprocessing
 from qengine.errors import FeedError, SweepError, UnsupportedError
 from qengine.metrics.declaration import EvaluatedBatch, all_metrics
 from qengine.metrics.tasks import Task, check_labels, task_of
 
-UNIT = PixelScale(scale=(1 / 255,))
+UNIT = Preprocessing(scale=(1 / 255,))
 
 
 def batches(real, exact, labels=None, targets=None, size=4):
@@ -108,7 +108,7 @@ def test_tasks():
     scores, picture = np.zeros((2, 5), np.float32), np.zeros((2, 3, 16, 16), np.float32)
 
     def task(outputs, labels=False, targets=()):
-        return task_of(outputs, has_labels=labels, targets=dict.fromkeys(targets), pixel_scale=UNIT)
+        return task_of(outputs, has_labels=labels, targets=dict.fromkeys(targets), preprocessing=UNIT)
 
     assert task({"a": scores}) == (Task.CLASSES, "a")
     assert task({"a": picture, "b": scores}) == (Task.CLASSES, "b")
@@ -125,8 +125,8 @@ def test_tasks():
     assert task({"a": picture[:, :, :4]}) == (Task.OTHER, "a")
     last = {"a": np.moveaxis(picture, 1, -1)}
     assert task(last) == (Task.OTHER, "a")  # (N, H, W, 3) may as well be boxes or points
-    nhwc = PixelScale((1 / 255,), layout="nhwc")
-    assert task_of(last, has_labels=False, targets={}, pixel_scale=nhwc) == (Task.IMAGES, "a")
+    nhwc = Preprocessing((1 / 255,), layout="nhwc")
+    assert task_of(last, has_labels=False, targets={}, preprocessing=nhwc) == (Task.IMAGES, "a")
 
 
 def test_pictures_with_their_channels_last_have_the_same_figures():
@@ -136,7 +136,7 @@ def test_pictures_with_their_channels_last_have_the_same_figures():
     for layout in ("nchw", "nhwc"):
         pair = [np.moveaxis(a, 1, -1) if layout == "nhwc" else a for a in (output, exact)]
         accumulator = next(one for one in all_metrics() if one.name == "psnr").accumulator()
-        accumulator.add(EvaluatedBatch(*pair, pixel_scale=PixelScale((1 / 255,), layout=layout)))
+        accumulator.add(EvaluatedBatch(*pair, preprocessing=Preprocessing((1 / 255,), layout=layout)))
         figures.append(accumulator.value())
     assert figures[0] == pytest.approx(figures[1])
 

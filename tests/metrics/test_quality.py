@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from qengine.data.images import PixelScale
+from qengine.data.preprocessing import Preprocessing
 from qengine.errors import OptionError
 from qengine.metrics.quality import Quality, Truth, qualities, read_truth
 from qengine.metrics.tasks import is_scores
 
-UNIT = PixelScale((1 / 255,))
-BYTES = PixelScale()
+UNIT = Preprocessing((1 / 255,))
+BYTES = Preprocessing()
 GREY = np.zeros((1, 1, 2, 2), np.float32)
 SCORES = np.float32([[0.1, 0.7, 0.2], [0.5, 0.1, 0.4], [0.2, 0.2, 0.1], [0.0, 0.1, 0.9]])  # classes 1 0 0 2
 BETTER = np.float32([[0.1, 0.7, 0.2], [0.1, 0.5, 0.4], [0.2, 0.2, 0.1], [0.0, 0.1, 0.9]])  # classes 1 1 0 2
@@ -89,7 +89,7 @@ def test_no_picture(output):
 
 
 def test_a_scale_of_other_channels():
-    three = PixelScale((1.0, 2.0, 3.0))
+    three = Preprocessing((1.0, 2.0, 3.0))
     assert psnr(GREY, GREY, three) == ()
     assert psnr(np.zeros((3, 2, 2), np.float32), np.zeros((3, 2, 2), np.float32), three) == (float("inf"),)
 

@@ -26,7 +26,7 @@ from qengine.analysis.search.result import Candidate, Goal
 from qengine.analysis.search.units import FormatText, Unit, formats_of
 from qengine.data.datasets import Batch
 from qengine.data.datasets.runs import Runs
-from qengine.data.images import PixelScale
+from qengine.data.preprocessing import Preprocessing
 from qengine.errors import OptionError, QEngineError
 from qengine.metrics.declaration import EvaluatedBatch, Metric
 from qengine.metrics.drop import Drop
@@ -50,7 +50,7 @@ class ModelEvaluator:
     runs : the data.
     exact : outputs in float32, run by run; can be iterated again.
     output : name of the evaluated output.
-    pixel_scale : scale between pixels and numbers.
+    preprocessing : scale between pixels and numbers.
     metric : metric to compute.
     options : options of every session, without formats.
     """
@@ -59,7 +59,7 @@ class ModelEvaluator:
     runs: Runs
     exact: Iterable[Outputs]
     output: str
-    pixel_scale: PixelScale
+    preprocessing: Preprocessing
     metric: Metric
     options: SessionOptions
 
@@ -91,7 +91,7 @@ class ModelEvaluator:
                     raise BudgetExhausted
                 real = output_of(batch, exact)
                 target = batch.targets.get(name)
-                accumulator.add(EvaluatedBatch(real, exact[name], batch.labels, target, self.pixel_scale))
+                accumulator.add(EvaluatedBatch(real, exact[name], batch.labels, target, self.preprocessing))
         value = accumulator.value()
         return None if value is None or math.isnan(value) else value
 

@@ -149,7 +149,7 @@ def context_of(
     target = options.target.record() if isinstance(options.target, Target) else None
     arithmetic = [rules_mapping(options.rules_of_run()), target, options.strict, options.max_elements]
     parts = [
-        *(graph_digest(graph), dataset.digest, dataset.batch, str(settings.pixel_scale), settings.hold_out),
+        *(graph_digest(graph), dataset.digest, dataset.batch, str(settings.preprocessing), settings.hold_out),
         *(metric.name, output, qengine.__version__, ARITHMETIC, MEASURES, *arithmetic),
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from qengine.analysis.inspection.costs import find_cost
 from qengine.checks import check_whole_number
-from qengine.data.images import PixelScale
+from qengine.data.preprocessing import Preprocessing
 from qengine.errors import OptionError
 from qengine.metrics.declaration import metric_named
 from qengine.runtime.options import SessionKeywords, SessionOptions
@@ -28,7 +28,7 @@ class SearchKeywords(SessionKeywords, total=False):
     bits: Sequence[int] | None
     weight_bits: Sequence[int] | None
     activation_bits: Sequence[int] | None
-    pixel_scale: PixelScale | None
+    preprocessing: Preprocessing | None
     hold_out: float | None
     sensitivity_samples: int
     max_runs: int
@@ -58,7 +58,7 @@ class SearchOptions:
     weight_bits, activation_bits
         Word lengths of constants, and of inputs and activations, if they differ. A single word length keeps a kind at
         that length.
-    pixel_scale
+    preprocessing
         Scale between pixels and numbers; None for 0..255.
     hold_out
         Share of the samples, spread evenly, that the search does not see: the result is measured on them in the end,
@@ -87,7 +87,7 @@ class SearchOptions:
     bits: Sequence[int] | None = None
     weight_bits: Sequence[int] | None = None
     activation_bits: Sequence[int] | None = None
-    pixel_scale: PixelScale | None = None
+    preprocessing: Preprocessing | None = None
     hold_out: float | None = None
     sensitivity_samples: int = 128
     max_runs: int = 500

@@ -28,7 +28,7 @@ from qengine.analysis.sweep.progress import Progress, silent
 from qengine.analysis.sweep.shared_results import Float32Outputs, ensure_float32
 from qengine.data.datasets import Dataset
 from qengine.data.datasets.runs import Runs, feeds_of
-from qengine.data.images import PixelScale
+from qengine.data.preprocessing import Preprocessing
 from qengine.errors import OptionError, UnsupportedError
 from qengine.keywords import check_keywords, options_with
 from qengine.metrics.declaration import find_metric
@@ -155,14 +155,14 @@ class _SearchRun:
         self._graph, self._settings, self._options, self._folder = graph, settings, options, folder
         self._progress = folder.progress
         self._cost = find_cost(settings.cost)
-        self._scale = settings.pixel_scale or PixelScale()
+        self._scale = settings.preprocessing or Preprocessing()
         self._runs, self._held_out = Runs(dataset.batches, len(dataset)), None
         if settings.hold_out is not None:
             self._runs, self._held_out = split(dataset, graph, settings.hold_out)
         self._exact = folder.outputs("float32", self._runs)
         first, has_labels = next(iter(self._exact)), dataset.labels is not None
         task, self._output = task_of(
-            first, has_labels=has_labels, targets=self._runs.first.targets, pixel_scale=self._scale
+            first, has_labels=has_labels, targets=self._runs.first.targets, preprocessing=self._scale
         )
         if first[self._output].dtype.kind != "f":
             raise UnsupportedError(

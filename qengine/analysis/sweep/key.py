@@ -30,7 +30,7 @@ class Context:
     data : digest of the data set.
     version : version of qengine.
     batch : samples in a run.
-    pixel_scale : scale between pixels and numbers, as text.
+    preprocessing : scale between pixels and numbers, as text.
     ssim : whether SSIM is measured.
     strict : whether an operator that would compute in float32 is an error.
     max_elements : number of elements of the largest tensor that a run may make.
@@ -41,7 +41,7 @@ class Context:
     data: str
     version: str
     batch: int
-    pixel_scale: str
+    preprocessing: str
     ssim: bool
     strict: bool
     max_elements: int

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.data.datasets import Batch
-from qengine.data.images import PixelScale
+from qengine.data.preprocessing import Preprocessing
 from qengine.errors import UnsupportedError
 from qengine.metrics.declaration import Accumulator, EvaluatedBatch, Metric, all_metrics
 from qengine.metrics.sqnr import Sqnr
@@ -67,14 +67,14 @@ class Meter:
     ----------
     task, output
         Kind of the evaluated output, and its name; see `task_of`.
-    pixel_scale
+    preprocessing
         Scale between pixels and numbers.
     metrics
         Metrics to accumulate, as far as the task has them.
     """
 
-    def __init__(self, task: Task, output: str, pixel_scale: PixelScale, metrics: Iterable[Metric]) -> None:
-        self._output, self._pixel_scale = output, pixel_scale
+    def __init__(self, task: Task, output: str, preprocessing: Preprocessing, metrics: Iterable[Metric]) -> None:
+        self._output, self._preprocessing = output, preprocessing
         self._accumulators = {one.column: one.accumulator() for one in metrics if task in one.tasks}
         own = [one for one in self._accumulators.values() if isinstance(one, Sqnr)]
         self._own = own[0] if own else None  # of the evaluated output, which is measured once
@@ -109,7 +109,7 @@ class Meter:
                 if accumulator is not self._own:
                     accumulator.add(EvaluatedBatch(real[name], array))
         name = self._output
-        evaluated = EvaluatedBatch(real[name], exact[name], batch.labels, batch.targets.get(name), self._pixel_scale)
+        evaluated = EvaluatedBatch(real[name], exact[name], batch.labels, batch.targets.get(name), self._preprocessing)
         if self._has_images:
             self._against = str(evaluated.against)
         for accumulator in self._accumulators.values():

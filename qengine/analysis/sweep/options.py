@@ -10,7 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from qengine.checks import check_whole_number
-from qengine.data.images import PixelScale
+from qengine.data.preprocessing import Preprocessing
 from qengine.errors import OptionError
 from qengine.metrics.declaration import metric_named
 from qengine.runtime.options import SessionKeywords, SessionOptions
@@ -21,7 +21,7 @@ class SweepKeywords(SessionKeywords, total=False):
 
     data: str | os.PathLike[str] | None
     inputs: Mapping[str, NDArray[Any]] | None
-    pixel_scale: PixelScale | None
+    preprocessing: Preprocessing | None
     batch: int | None
     limit: int | None
     ssim: bool
@@ -41,7 +41,7 @@ class SweepOptions:
         Path or bundled name of the data, as for `qengine.open_dataset`; None for the data of a bundled model.
     inputs
         Inputs that are the same in every run, by name.
-    pixel_scale
+    preprocessing
         Scale between pixels and numbers; None for that of a bundled set or model, and otherwise 0..255.
     batch
         Samples in a run; None for as many as the model takes, or, where it takes any number, some that fit together.
@@ -67,7 +67,7 @@ class SweepOptions:
 
     data: str | os.PathLike[str] | None = None
     inputs: Mapping[str, NDArray[Any]] | None = None
-    pixel_scale: PixelScale | None = None
+    preprocessing: Preprocessing | None = None
     batch: int | None = None
     limit: int | None = None
     ssim: bool = True

@@ -38,7 +38,7 @@ from qengine.analysis.sweep.work import ModelAndData, Source, Work, kept_open
 from qengine.data import zoo
 from qengine.data.datasets import Dataset, samples_at_once
 from qengine.data.datasets.runs import Feeds, Runs
-from qengine.data.images import PixelScale
+from qengine.data.preprocessing import Preprocessing
 from qengine.errors import OptionError, QEngineError, SweepError, UnsupportedError
 from qengine.keywords import check_keywords, options_with
 from qengine.metrics.declaration import find_metric
@@ -169,7 +169,7 @@ class _SweepRun:
             self._dataset.digest,
             qengine.__version__,
             self._dataset.batch,
-            str(self._source.pixel_scale),
+            str(self._source.preprocessing),
             settings.ssim,
             options.strict,
             options.max_elements,
@@ -238,7 +238,7 @@ class _SweepRun:
             first,
             has_labels=self._dataset.labels is not None,
             targets=self._runs.first.targets,
-            pixel_scale=self._source.pixel_scale,
+            preprocessing=self._source.preprocessing,
         )
         check_labels(task, output, first, self._dataset.labels)
         measured = metrics_of(task, ssim=self._settings.ssim)
@@ -319,7 +319,7 @@ def _source(model: str, settings: SweepOptions, max_elements: int) -> ModelAndDa
         model if entry else os.path.realpath(model),
         name if name in zoo.ENTRIES else os.path.realpath(name),  # a circular link is left to the reader
         dict(settings.inputs or {}),
-        settings.pixel_scale or (bundled.pixel_scale if bundled else PixelScale()),
+        settings.preprocessing or (bundled.preprocessing if bundled else Preprocessing()),
         settings.batch,
         settings.limit,
         max_elements,

@@ -27,7 +27,7 @@ from qengine.analysis.sweep.shared_results import Float32Outputs, float32_path, 
 from qengine.data import zoo
 from qengine.data.datasets import Dataset, open_dataset
 from qengine.data.datasets.runs import Feeds, Runs
-from qengine.data.images import PixelScale
+from qengine.data.preprocessing import Preprocessing
 from qengine.errors import QEngineError, SweepError
 from qengine.kernels.build import build_seconds
 from qengine.metrics.tasks import task_of
@@ -50,14 +50,14 @@ class ModelAndData:
     ----------
     model, data : absolute paths, or the names of bundled ones.
     inputs : inputs that are the same in every run.
-    pixel_scale : scale between pixels and numbers.
+    preprocessing : scale between pixels and numbers.
     batch, limit, max_elements : see `open_dataset`.
     """
 
     model: str
     data: str
     inputs: Mapping[str, NDArray[Any]]
-    pixel_scale: PixelScale
+    preprocessing: Preprocessing
     batch: int | None
     limit: int | None
     max_elements: int
@@ -72,7 +72,7 @@ class ModelAndData:
         return open_dataset(
             self.data,
             graph,
-            pixel_scale=self.pixel_scale,
+            preprocessing=self.preprocessing,
             fixed=self.inputs,
             batch=self.batch,
             limit=self.limit,
@@ -162,7 +162,7 @@ class OpenedWork:
             next(iter(self.exact)),
             has_labels=source.dataset.labels is not None,
             targets=self.runs.first.targets,
-            pixel_scale=work.source.pixel_scale,
+            preprocessing=work.source.preprocessing,
         )
 
     def _histograms(self, graph: Graph, corrections: Ranges) -> Observation:
@@ -178,7 +178,7 @@ class OpenedWork:
             prepared = self._preparer.prepare(point)
         session = prepared.session(work.options)
         metrics = metrics_of(self.task, ssim=work.context.ssim)
-        meter = Meter(self.task, self.evaluated_output, work.source.pixel_scale, metrics)
+        meter = Meter(self.task, self.evaluated_output, work.source.preprocessing, metrics)
         for batch, exact in zip(self.runs, self.exact, strict=True):
             codes: Mapping[str, NDArray[Any]] = exact
             if not point.is_float32:

@@ -6,9 +6,10 @@ from typing import Annotated, Any
 import typer
 
 from qengine.cli import parsing
-from qengine.cli.options.panels import INPUTS
+from qengine.cli.options.panels import INPUTS, PREPROCESSING
+from qengine.cli.options.preprocessing import PreprocessingOptions
 from qengine.data.datasets import Dataset, open_dataset, samples_at_once
-from qengine.data.images import PixelScale
+from qengine.data.preprocessing import Preprocessing
 from qengine.data.zoo import ENTRIES, Entry
 from qengine.model.graph import Graph
 
@@ -24,7 +25,7 @@ Shapes = Annotated[
 
 
 @dataclass(frozen=True, kw_only=True)
-class InputOptions:
+class InputOptions(PreprocessingOptions):
     """Inputs of one run, and how images become numbers."""
 
     inputs: Annotated[
@@ -37,49 +38,10 @@ class InputOptions:
             rich_help_panel=INPUTS,
         ),
     ] = None
-    scale: Annotated[
-        str | None,
-        typer.Option(
-            metavar="X",
-            help="Images become (pixel - mean) * scale, and outputs back; such as 1/255.",
-            rich_help_panel=INPUTS,
-        ),
-    ] = None
-    mean: Annotated[
-        str | None,
-        typer.Option(
-            metavar="X", help="Mean of pixels 0..255: one number, or one per channel.", rich_help_panel=INPUTS
-        ),
-    ] = None
-    bgr: Annotated[
-        bool, typer.Option("--bgr", metavar="", help="The model's first channel is blue.", rich_help_panel=INPUTS)
-    ] = False
-    layout: Annotated[
-        str | None,
-        typer.Option(
-            metavar="L",
-            help="Where images have their channels: nchw (first) or nhwc (last). Needed where shapes do not tell.",
-            rich_help_panel=INPUTS,
-        ),
-    ] = None
-    convert: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LIST",
-            help="Changes to make to images that do not fit: grey (to 3 channels), alpha (drop it), depth (cut 16 bits "
-            "to 8), size (resize).",
-            rich_help_panel=INPUTS,
-        ),
-    ] = None
 
-    def pixel_scale(self, entry: Entry | None) -> PixelScale:
-        """Return the scale that was typed; for what was left out, that of a bundled model or the default."""
-        base = PixelScale() if entry is None else entry.pixel_scale
-        return parsing.pixel_scale(base, self.scale, self.mean, self.bgr, self.layout, self.convert)
-
-    def arrays(self, graph: Graph, pixel_scale: PixelScale, max_elements: int) -> dict[str, Any]:
+    def arrays(self, graph: Graph, preprocessing: Preprocessing, max_elements: int) -> dict[str, Any]:
         """Return the arrays that were typed, by the name of the input; see `parsing.inputs`."""
-        return parsing.inputs(self.inputs or (), graph, pixel_scale, max_elements)
+        return parsing.inputs(self.inputs or (), graph, preprocessing, max_elements)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,9 +73,9 @@ class _SampleOptions:
 class DataOptions(InputOptions, _SampleOptions):
     """Samples that a model is run on; -i gives inputs that are the same in every run."""
 
-    def data_scale(self, name: str, entry: Entry | None) -> PixelScale:
+    def data_scale(self, name: str, entry: Entry | None) -> Preprocessing:
         """Return how the images of data become numbers; see `open`."""
-        return self.pixel_scale(ENTRIES.get(name) or entry)
+        return self.preprocessing(ENTRIES.get(name) or entry)
 
     def open(
         self, name: str, entry: Entry | None, graph: Graph, max_elements: int, *, several: bool = False
@@ -138,10 +100,10 @@ class DataOptions(InputOptions, _SampleOptions):
         QEngineError
             If there is no such data, or it does not fit the model.
         """
-        pixel_scale = self.data_scale(name, entry)
+        preprocessing = self.data_scale(name, entry)
         options: dict[str, Any] = {
-            "pixel_scale": pixel_scale,
-            "fixed": self.arrays(graph, pixel_scale, max_elements),
+            "preprocessing": preprocessing,
+            "fixed": self.arrays(graph, preprocessing, max_elements),
             "limit": self.limit,
             "max_elements": max_elements,
         }
@@ -161,6 +123,6 @@ class DataBesideLayout(DataOptions):
             "--image-layout",
             metavar="L",
             help="Where images of the data have their channels: nchw (first) or nhwc (last).",
-            rich_help_panel=INPUTS,
+            rich_help_panel=PREPROCESSING,
         ),
     ] = None

@@ -10,7 +10,8 @@ from qengine.data.datasets.batches import samples_at_once
 from qengine.data.datasets.dataset import Arrays, Batch, Dataset, Source
 from qengine.data.datasets.folder import files_source, folder_source
 from qengine.data.datasets.npz import NpzSource
-from qengine.data.images import SUFFIXES, PixelScale
+from qengine.data.images import SUFFIXES
+from qengine.data.preprocessing import Preprocessing
 from qengine.errors import FeedError, OptionError
 from qengine.memory import MAX_ELEMENTS
 from qengine.model.graph import Graph
@@ -21,7 +22,7 @@ def open_dataset(
     data: str,
     graph: Graph,
     *,
-    pixel_scale: PixelScale | None = None,
+    preprocessing: Preprocessing | None = None,
     fixed: Arrays | None = None,
     batch: int | None = None,
     limit: int | None = None,
@@ -36,7 +37,7 @@ def open_dataset(
         set.
     graph
         The model, as it was loaded.
-    pixel_scale
+    preprocessing
         Conversion of pixels (images and uint8 arrays) to numbers; None for that of a bundled set, and for 0..255
         otherwise.
     fixed
@@ -60,7 +61,7 @@ def open_dataset(
         if number is not None:
             check_whole_number(name, number, 1)
     entry = zoo.ENTRIES.get(data)
-    scale = pixel_scale or (entry.pixel_scale if entry else PixelScale())
+    scale = preprocessing or (entry.preprocessing if entry else Preprocessing())
     path = entry.data if entry else Path(data)
     source: Source
     if path.is_dir():

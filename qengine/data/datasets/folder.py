@@ -8,7 +8,8 @@ from pathlib import Path
 
 from qengine.data.datasets.dataset import Item, Source
 from qengine.data.datasets.layout import SampleLayout
-from qengine.data.images import SUFFIXES, PixelScale
+from qengine.data.images import SUFFIXES
+from qengine.data.preprocessing import Preprocessing
 from qengine.data.read import read_value
 from qengine.errors import FeedError
 from qengine.model.graph import Graph, Value
@@ -27,13 +28,13 @@ class FolderSource(Source):
         Paths of the files.
     declared
         The input that they feed. An array may lack its first axis.
-    pixel_scale, max_elements
+    preprocessing, max_elements
         See `read_value`.
     """
 
-    def __init__(self, paths: Sequence[Path], declared: Value, pixel_scale: PixelScale, max_elements: int) -> None:
+    def __init__(self, paths: Sequence[Path], declared: Value, preprocessing: Preprocessing, max_elements: int) -> None:
         self._paths, self._declared = paths, declared
-        self._pixel_scale, self._max_elements = pixel_scale, max_elements
+        self._preprocessing, self._max_elements = preprocessing, max_elements
         self.names = (declared.name,)
         self.stacked = frozenset(self.names) if declared.shape is None or len(declared.shape) > 0 else frozenset()
 
@@ -47,16 +48,16 @@ class FolderSource(Source):
 
     def settings(self) -> str:
         """Return the input and the conversion of pixels."""
-        return f"folder {self.names} {self._pixel_scale}"
+        return f"folder {self.names} {self._preprocessing}"
 
     def items(self) -> Iterator[Item]:
         """Yield the sample of each file."""
         for path in self._paths:
-            array = read_value(str(path), self._declared, self._pixel_scale, self._max_elements)
+            array = read_value(str(path), self._declared, self._preprocessing, self._max_elements)
             shape = self._declared.shape
             if shape is not None and array.ndim == len(shape) - 1:
                 array = array[None]
-            yield Item({self._declared.name: SampleLayout.ROWS.feed(array, self._declared, self._pixel_scale)})
+            yield Item({self._declared.name: SampleLayout.ROWS.feed(array, self._declared, self._preprocessing)})
 
 
 class TestSets(Source):
@@ -109,7 +110,7 @@ class TestSets(Source):
 
 
 def folder_source(
-    folder: Path, graph: Graph, given: frozenset[str], pixel_scale: PixelScale, max_elements: int
+    folder: Path, graph: Graph, given: frozenset[str], preprocessing: Preprocessing, max_elements: int
 ) -> Source:
     """Return a reader of the samples in a folder.
 
@@ -132,7 +133,9 @@ def folder_source(
     if bool(arrays) == bool(images):
         content = "both images and .npy files" if arrays else "no images, .npy files or test_data_set_* folders"
         raise FeedError(f"folder {folder} holds {content}; one kind is needed")
-    return files_source(f"the files in folder {folder} feed", arrays or images, graph, given, pixel_scale, max_elements)
+    return files_source(
+        f"the files in folder {folder} feed", arrays or images, graph, given, preprocessing, max_elements
+    )
 
 
 def files_source(
@@ -140,7 +143,7 @@ def files_source(
     paths: Sequence[Path],
     graph: Graph,
     given: frozenset[str],
-    pixel_scale: PixelScale,
+    preprocessing: Preprocessing,
     max_elements: int,
 ) -> Source:
     """Return a reader of files with one sample each; `what` begins the error where the model needs other inputs too.
@@ -157,4 +160,4 @@ def files_source(
             f"{what} one input, and the model needs {listed}; give the others with -i NAME=VALUE, or all samples in an "
             ".npz file"
         )
-    return FolderSource(paths, wanted[0], pixel_scale, max_elements)
+    return FolderSource(paths, wanted[0], preprocessing, max_elements)

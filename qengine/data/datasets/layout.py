@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.data.channels import CHANNELS, LAYOUTS, channel_axis
-from qengine.data.images import PixelScale
+from qengine.data.preprocessing import Preprocessing
 from qengine.errors import FeedError
 from qengine.model.graph import Dim, Value
 
@@ -29,13 +29,13 @@ class SampleLayout(Enum):
         """Whether several samples can be in one feed."""
         return self not in (SampleLayout.RUNS, SampleLayout.WHOLE)
 
-    def feed(self, row: NDArray[Any], declared: Value, pixel_scale: PixelScale) -> NDArray[Any]:
+    def feed(self, row: NDArray[Any], declared: Value, preprocessing: Preprocessing) -> NDArray[Any]:
         """Return a sample, whose first axis has the length 1, as an array that the input takes."""
         if self is SampleLayout.RUNS:
             row = row[0]
         elif self is SampleLayout.GREY:
             assert declared.shape is not None
-            row = np.expand_dims(row, channel_axis(declared.shape, pixel_scale.layout))
+            row = np.expand_dims(row, channel_axis(declared.shape, preprocessing.layout))
         elif self is SampleLayout.COLOUR_LAST:
             row = np.moveaxis(row, -1, 1)
         elif self is SampleLayout.COLOUR_FIRST:
@@ -43,12 +43,12 @@ class SampleLayout(Enum):
         if row.dtype != np.uint8 or (declared.dtype is not None and declared.dtype.kind != "f"):
             return row
         real = declared.dtype or np.dtype(np.float32)
-        if row.ndim == 4 and not pixel_scale.is_same_for_channels:
-            axis = channel_axis(_lengths(declared, row), pixel_scale.layout)
-            numbers = [pixel_scale.to_numbers(np.moveaxis(image, axis, -1)) for image in row]
+        if row.ndim == 4 and not preprocessing.is_same_for_channels:
+            axis = channel_axis(_lengths(declared, row), preprocessing.layout)
+            numbers = [preprocessing.to_numbers(np.moveaxis(image, axis, -1)) for image in row]
             return np.moveaxis(np.stack(numbers), 1, axis).astype(real)
         # One scale and one mean for all elements.
-        return pixel_scale.to_numbers(row.reshape(-1, 1, 1)).reshape(row.shape).astype(real)
+        return preprocessing.to_numbers(row.reshape(-1, 1, 1)).reshape(row.shape).astype(real)
 
 
 def _lengths(declared: Value, row: NDArray[Any]) -> tuple[Dim, ...]:
@@ -81,7 +81,7 @@ def layout_of(
     is_single
         Whether the input decides shapes. It is then the same in every run, unless the array has one axis more.
     layout
-        See `PixelScale`.
+        See `Preprocessing`.
 
     Raises
     ------

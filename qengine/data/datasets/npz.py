@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from qengine.data.datasets.dataset import Item, Source
 from qengine.data.datasets.layout import SampleLayout, layout_of
-from qengine.data.images import PixelScale
+from qengine.data.preprocessing import Preprocessing
 from qengine.data.read import ARCHIVE_ERRORS, array_header
 from qengine.errors import FeedError, first_line
 from qengine.input_files import open_input
@@ -48,7 +48,7 @@ class NpzSource(Source):
         Names of the inputs that the file does not feed.
     single
         Names of the inputs that decide shapes, whose arrays are read as a whole.
-    pixel_scale
+    preprocessing
         Conversion of uint8 arrays to the numbers of an input of real numbers.
     max_elements
         Limit on the number of elements of a sample.
@@ -65,10 +65,10 @@ class NpzSource(Source):
         graph: Graph,
         given: frozenset[str],
         single: frozenset[str],
-        pixel_scale: PixelScale,
+        preprocessing: Preprocessing,
         max_elements: int,
     ) -> None:
-        self._path, self._pixel_scale, self._max_elements = path, pixel_scale, max_elements
+        self._path, self._preprocessing, self._max_elements = path, preprocessing, max_elements
         arrays = self._headers()
         self._inputs = self._match(arrays, graph, given)
         self._targets, labels = self._references(arrays, graph)
@@ -79,7 +79,7 @@ class NpzSource(Source):
                 array.dtype,
                 value,
                 is_single=name in single,
-                layout=pixel_scale.layout,
+                layout=preprocessing.layout,
             )
             for name, (value, array) in self._inputs.items()
         }
@@ -109,7 +109,7 @@ class NpzSource(Source):
 
     def settings(self) -> str:
         """Return the inputs and the conversion of pixels."""
-        return f"npz {self.names} {self._pixel_scale}"
+        return f"npz {self.names} {self._preprocessing}"
 
     def items(self) -> Iterator[Item]:
         """Yield the samples."""
@@ -119,12 +119,12 @@ class NpzSource(Source):
             targets = {name: self._rows(array, stack) for name, array in self._targets.items()}
             for _ in range(self._count):
                 feeds = {
-                    n: self._layouts[n].feed(next(row), self._inputs[n][0], self._pixel_scale)
+                    n: self._layouts[n].feed(next(row), self._inputs[n][0], self._preprocessing)
                     for n, row in rows.items()
                 }
                 yield Item(
                     {n: whole[n] if n in whole else feeds[n] for n in self.names},
-                    {n: SampleLayout.ROWS.feed(next(row), _REAL, self._pixel_scale) for n, row in targets.items()},
+                    {n: SampleLayout.ROWS.feed(next(row), _REAL, self._preprocessing) for n, row in targets.items()},
                 )
 
     def _headers(self) -> dict[str, _Array]:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.data.images import PixelScale, read_image
+from qengine.data.images import read_image
+from qengine.data.preprocessing import Preprocessing
 from qengine.errors import OptionError
 
 _FOLDER = files(__name__)
@@ -47,20 +48,20 @@ class Entry:
     ----------
     name : name on the command line.
     summary : description in one line.
-    pixel_scale : conversion of pixels to the numbers that the model was trained on.
+    preprocessing : conversion of pixels to the numbers that the model was trained on.
     read_sample : function that reads the sample with a given conversion of pixels.
     data_file : name of an .npz file of samples that the model was not trained on.
     """
 
     name: str
     summary: str
-    pixel_scale: PixelScale
-    read_sample: Callable[[PixelScale], Sample]
+    preprocessing: Preprocessing
+    read_sample: Callable[[Preprocessing], Sample]
     data_file: str
 
-    def sample(self, pixel_scale: PixelScale | None = None) -> Sample:
+    def sample(self, preprocessing: Preprocessing | None = None) -> Sample:
         """Return the sample, by default with the conversion of pixels that the model was trained on."""
-        return self.read_sample(pixel_scale or self.pixel_scale)
+        return self.read_sample(preprocessing or self.preprocessing)
 
     @property
     def path(self) -> Path:
@@ -79,17 +80,17 @@ def bundled(name: str) -> Path:
         return path
 
 
-_UNIT = PixelScale(scale=(1 / 255,))
+_UNIT = Preprocessing(scale=(1 / 255,))
 
 
-def _srcnn_sample(scale: PixelScale) -> Sample:
+def _srcnn_sample(scale: Preprocessing) -> Sample:
     small = scale.to_numbers(read_image(bundled("srcnn_sample.png"), 3))[None]
     truth = scale.to_numbers(read_image(bundled("srcnn_original.png"), 3))[None]
     factor = np.array([1, 1, 3, 3], np.float32)
     return Sample({"input": small, "factor": factor}, "input", target=truth, baseline="upscaled")
 
 
-def _digits_sample(scale: PixelScale) -> Sample:
+def _digits_sample(scale: Preprocessing) -> Sample:
     with np.load(bundled("digits_heldout.npz"), allow_pickle=False) as held_out:
         images, labels = held_out["images"], held_out["labels"]
     numbers = scale.to_numbers(images.reshape(-1, images.shape[-1], 1)).reshape(len(images), 1, *images.shape[1:])

@@ -12,7 +12,7 @@ from qengine.analysis.search.cost import CostModel
 from qengine.analysis.search.evaluate import BudgetExhausted, Evaluator, ModelEvaluator, goal_on
 from qengine.data.datasets import Batch
 from qengine.data.datasets.runs import Runs
-from qengine.data.images import PixelScale
+from qengine.data.preprocessing import Preprocessing
 from qengine.errors import OptionError, QEngineError
 from qengine.metrics.declaration import all_metrics
 from qengine.metrics.drop import Drop
@@ -30,7 +30,7 @@ def model(metric="sqnr", labels=None, x=X):
     batches = [Batch({"x": x[p]}, {}, None if labels is None else labels[p], len(x[p])) for p in parts]
     outputs = [{"y": exact.run(None, {"x": x[p]})[0]} for p in parts]
     runs = Runs(lambda: iter(batches), len(x))
-    return ModelEvaluator(graph, runs, outputs, "y", PixelScale(), METRICS[metric], SessionOptions())
+    return ModelEvaluator(graph, runs, outputs, "y", Preprocessing(), METRICS[metric], SessionOptions())
 
 
 def fixed(metric, value, longest=None):

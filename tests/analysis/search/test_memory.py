@@ -146,7 +146,7 @@ def test_a_measurement_ends_when_the_time_does():
     batches = [SimpleNamespace(feeds={"x": X[:2]}, targets={}, labels=None) for _ in range(3)]
     exact = [{"y": InferenceSession(MODEL).run(None, {"x": X[:2]})[0]}] * 3
     model = ModelEvaluator(
-        *(load(MODEL), batches, exact, "y", qengine.PixelScale(), SimpleNamespace(accumulator=lambda: None)),
+        *(load(MODEL), batches, exact, "y", qengine.Preprocessing(), SimpleNamespace(accumulator=lambda: None)),
         qengine.SessionOptions(),
     )
     with pytest.raises(BudgetExhausted):

@@ -16,7 +16,7 @@ from qengine.model.loader import load
 
 from .conftest import classifier_bytes
 
-CONTEXT = Context("m", "d", "0.1.0", 1, "PixelScale()", True, False, 1 << 30)
+CONTEXT = Context("m", "d", "0.1.0", 1, "Preprocessing()", True, False, 1 << 30)
 WIDTHS = st.none() | st.integers(2, 16)
 WORDS = st.none() | st.sampled_from(["mse", "max", "half_even", "floor", "wrap", "Q4.3", '{"x": "Q4.3"}'])
 OF_TYPE = {

@@ -238,12 +238,12 @@ def test_what_nobody_foresaw_is_a_row_too(classifier, tmp_path, monkeypatch):
 
 def test_pictures_against_float32_and_targets(pictures, tmp_path):
     model, data = pictures
-    scale = qengine.data.images.PixelScale(scale=(1 / 255,))
-    found = qengine.sweep(model, tmp_path / "out", Grid(bits=[6]), data=data, pixel_scale=scale)
+    scale = qengine.data.images.Preprocessing(scale=(1 / 255,))
+    found = qengine.sweep(model, tmp_path / "out", Grid(bits=[6]), data=data, preprocessing=scale)
     measures = found.rows[1].outcome.measures
     assert (found.task, measures.against) == ("images", "target")
     np.savez(tmp_path / "plain.npz", x=np.load(data)["x"])
-    plain = qengine.sweep(model, tmp_path / "out", Grid(bits=[6]), data=tmp_path / "plain.npz", pixel_scale=scale)
+    plain = qengine.sweep(model, tmp_path / "out", Grid(bits=[6]), data=tmp_path / "plain.npz", preprocessing=scale)
     exact, row = plain.rows
     assert (exact.outcome.measures.psnr_db, exact.outcome.measures.ssim) == (math.inf, 1.0)
     assert row.outcome.measures.against == "float32"

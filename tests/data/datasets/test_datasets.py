@@ -10,7 +10,7 @@ from PIL import Image
 
 from qengine import InferenceSession, calibrate, zoo
 from qengine.data.datasets import open_dataset
-from qengine.data.images import PixelScale
+from qengine.data.preprocessing import Preprocessing
 from qengine.errors import FeedError, OptionError, QEngineError
 from qengine.model.loader import load
 
@@ -91,13 +91,13 @@ def test_an_input_that_decides_shapes_is_read_whole_or_by_sample(tmp_path):
 
 def test_pixels_become_numbers(tmp_path):
     pixels = RNG.integers(0, 256, (3, 3, 4, 5), dtype=np.uint8)
-    scale = PixelScale(scale=(1 / 255,), mean=(1.0, 2.0, 3.0), bgr=True)
+    scale = Preprocessing(scale=(1 / 255,), mean=(1.0, 2.0, 3.0), bgr=True)
     mean = np.float64([1, 2, 3]).reshape(3, 1, 1)
     expected = ((pixels[:, ::-1].astype(np.float64) - mean) / 255).astype(np.float32)
     for array in (pixels, pixels.transpose(0, 2, 3, 1)):
-        found = open_dataset(npz(tmp_path, x=array), OPEN, pixel_scale=scale)
+        found = open_dataset(npz(tmp_path, x=array), OPEN, preprocessing=scale)
         np.testing.assert_allclose(stacked(found), expected, rtol=1e-6)
-    grey = open_dataset(npz(tmp_path, x=pixels[:, 0]), GREY, pixel_scale=PixelScale(scale=(2.0,)))
+    grey = open_dataset(npz(tmp_path, x=pixels[:, 0]), GREY, preprocessing=Preprocessing(scale=(2.0,)))
     np.testing.assert_array_equal(stacked(grey), 2 * pixels[:, :1].astype(np.float32))
 
 
@@ -107,12 +107,12 @@ GREY_LAST = load(network([("Relu", "x", "y")], inputs={"x": ["N", 4, 5, 1]}))
 
 def test_pixels_become_numbers_of_channels_last(tmp_path):
     pixels = RNG.integers(0, 256, (3, 4, 5, 3), dtype=np.uint8)
-    scale = PixelScale(scale=(1 / 255,), mean=(1.0, 2.0, 3.0), bgr=True)
+    scale = Preprocessing(scale=(1 / 255,), mean=(1.0, 2.0, 3.0), bgr=True)
     expected = ((pixels[..., ::-1].astype(np.float64) - [1, 2, 3]) / 255).astype(np.float32)
     for array in (pixels, pixels.transpose(0, 3, 1, 2)):
-        found = open_dataset(npz(tmp_path, x=array), LAST, pixel_scale=scale)
+        found = open_dataset(npz(tmp_path, x=array), LAST, preprocessing=scale)
         np.testing.assert_allclose(stacked(found), expected, rtol=1e-6)
-    grey = open_dataset(npz(tmp_path, x=pixels[..., 0]), GREY_LAST, pixel_scale=PixelScale(scale=(2.0,)))
+    grey = open_dataset(npz(tmp_path, x=pixels[..., 0]), GREY_LAST, preprocessing=Preprocessing(scale=(2.0,)))
     np.testing.assert_array_equal(stacked(grey), 2 * pixels[..., :1].astype(np.float32))
 
 
@@ -120,7 +120,7 @@ def test_a_folder_of_images_into_channels_last(tmp_path):
     pictures = RNG.integers(0, 256, (3, 4, 5, 3), dtype=np.uint8)
     for i, pixels in enumerate(pictures):
         Image.fromarray(pixels).save(tmp_path / f"{i}.png")
-    found = open_dataset(str(tmp_path), LAST, batch=3, pixel_scale=PixelScale(scale=(0.5,)))
+    found = open_dataset(str(tmp_path), LAST, batch=3, preprocessing=Preprocessing(scale=(0.5,)))
     np.testing.assert_array_equal(stacked(found), pictures * np.float32(0.5))
 
 
@@ -139,9 +139,9 @@ def test_numbers_for_channels_that_may_be_first_or_last_are_asked_about(tmp_path
     path = npz(tmp_path, x=pixels)
     np.testing.assert_array_equal(stacked(open_dataset(path, graph)), pixels.astype(np.float32))
     with pytest.raises(FeedError, match="say which with --layout nchw or --layout nhwc"):
-        stacked(open_dataset(path, graph, pixel_scale=PixelScale(bgr=True)))
+        stacked(open_dataset(path, graph, preprocessing=Preprocessing(bgr=True)))
     for layout, wanted in {"nchw": pixels[:, ::-1], "nhwc": pixels[..., ::-1]}.items():
-        found = open_dataset(path, graph, pixel_scale=PixelScale(bgr=True, layout=layout))
+        found = open_dataset(path, graph, preprocessing=Preprocessing(bgr=True, layout=layout))
         np.testing.assert_array_equal(stacked(found), wanted.astype(np.float32))
 
 
@@ -218,7 +218,7 @@ def test_a_folder_of_images_of_two_sizes(tmp_path):
     pictures = [RNG.integers(0, 256, (h, 5, 3), dtype=np.uint8) for h in (4, 4, 6, 4)]
     for i, pixels in enumerate(pictures):
         Image.fromarray(pixels).save(tmp_path / f"{i}.png")
-    found = open_dataset(str(tmp_path), graph, batch=4, pixel_scale=PixelScale(scale=(1 / 255,)))
+    found = open_dataset(str(tmp_path), graph, batch=4, preprocessing=Preprocessing(scale=(1 / 255,)))
     shapes = [feeds["x"].shape for feeds in found]
     assert shapes == [(2, 3, 4, 5), (1, 3, 6, 5), (1, 3, 4, 5)]
     first = next(iter(found))["x"]
@@ -304,7 +304,7 @@ def test_a_digest_is_of_the_content(tmp_path):
     assert open_dataset(path, OPEN, batch=3).digest == base  # of the samples, not of how they are fed
     others = [
         open_dataset(path, OPEN, limit=9).digest,
-        open_dataset(path, OPEN, pixel_scale=PixelScale(scale=(0.5,))).digest,
+        open_dataset(path, OPEN, preprocessing=Preprocessing(scale=(0.5,))).digest,
         open_dataset(npz(tmp_path, x=X + 1, labels=np.arange(10)), OPEN).digest,
     ]
     folder = tmp_path / "folder"

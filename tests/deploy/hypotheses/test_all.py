@@ -11,7 +11,7 @@ from qengine.deploy.hypotheses import Operation, Variant, all_hypotheses
 def operations(model="digits", **options):
     """Return the operators of a bundled model with the codes that they read."""
     session = qengine.InferenceSession(qengine.zoo.path_of(model), **options)
-    sample = qengine.zoo.find(model).sample(qengine.PixelScale())
+    sample = qengine.zoo.find(model).sample(qengine.Preprocessing())
     feeds = session.check_feeds({name: array[:2] for name, array in sample.feeds.items()})
     arrays, found = {}, {}
     for event in session.trace(feeds):
