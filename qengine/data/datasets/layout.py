@@ -40,7 +40,7 @@ class SampleLayout(Enum):
             row = np.moveaxis(row, -1, 1)
         elif self is SampleLayout.COLOUR_FIRST:
             row = np.moveaxis(row, 1, -1)
-        if row.dtype != np.uint8 or (declared.dtype is not None and declared.dtype.kind != "f"):
+        if not are_pixels(row.dtype, declared):
             return row
         real = declared.dtype or np.dtype(np.float32)
         if row.ndim == 4 and not preprocessing.is_same_for_channels:
@@ -49,6 +49,11 @@ class SampleLayout(Enum):
             return np.moveaxis(np.stack(numbers), 1, axis).astype(real)
         # One scale and one mean for all elements.
         return preprocessing.to_numbers(row.reshape(-1, 1, 1)).reshape(row.shape).astype(real)
+
+
+def are_pixels(dtype: np.dtype[Any], declared: Value) -> bool:
+    """Whether elements of a dtype are pixels that become the numbers of an input: uint8, where it takes real ones."""
+    return dtype == np.uint8 and (declared.dtype is None or declared.dtype.kind == "f")
 
 
 def _lengths(declared: Value, row: NDArray[Any]) -> tuple[Dim, ...]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.data.datasets.dataset import Item, Source
-from qengine.data.datasets.layout import SampleLayout, layout_of
+from qengine.data.datasets.layout import SampleLayout, are_pixels, layout_of
 from qengine.data.preprocessing import Preprocessing
 from qengine.data.read import ARCHIVE_ERRORS, array_header
 from qengine.errors import FeedError, first_line
@@ -68,7 +68,7 @@ class NpzSource(Source):
         preprocessing: Preprocessing,
         max_elements: int,
     ) -> None:
-        self._path, self._preprocessing, self._max_elements = path, preprocessing, max_elements
+        self._path, self.preprocessing, self._max_elements = path, preprocessing, max_elements
         arrays = self._headers()
         self._inputs = self._match(arrays, graph, given)
         self._targets, labels = self._references(arrays, graph)
@@ -109,7 +109,13 @@ class NpzSource(Source):
 
     def settings(self) -> str:
         """Return the inputs and the conversion of pixels."""
-        return f"npz {self.names} {self._preprocessing}"
+        return f"npz {self.names} {self.preprocessing}"
+
+    @property
+    def reads_pixels(self) -> bool:
+        """Whether an array of inputs or targets holds uint8 where real numbers are taken."""
+        pairs = [*self._inputs.values(), *((_REAL, array) for array in self._targets.values())]
+        return any(are_pixels(array.dtype, declared) for declared, array in pairs)
 
     def items(self) -> Iterator[Item]:
         """Yield the samples."""
@@ -119,12 +125,12 @@ class NpzSource(Source):
             targets = {name: self._rows(array, stack) for name, array in self._targets.items()}
             for _ in range(self._count):
                 feeds = {
-                    n: self._layouts[n].feed(next(row), self._inputs[n][0], self._preprocessing)
+                    n: self._layouts[n].feed(next(row), self._inputs[n][0], self.preprocessing)
                     for n, row in rows.items()
                 }
                 yield Item(
                     {n: whole[n] if n in whole else feeds[n] for n in self.names},
-                    {n: SampleLayout.ROWS.feed(next(row), _REAL, self._preprocessing) for n, row in targets.items()},
+                    {n: SampleLayout.ROWS.feed(next(row), _REAL, self.preprocessing) for n, row in targets.items()},
                 )
 
     def _headers(self) -> dict[str, _Array]:
