@@ -219,6 +219,11 @@ def _fate(folder: PrivateFolder | None, reason: str) -> str:
     return f"they will not be kept: {reason}; {CACHE_VARIABLE} names another folder"
 
 
+def cache_state() -> str:
+    """Return the folder of compiled kernels and what becomes of them, in words."""
+    return _fate(*_folder())
+
+
 def _kept(folder: PrivateFolder | None, identities: Sequence[bytes], wanted: Iterable[int]) -> dict[int, Kernel]:
     """Return those of the wanted kernels that are in files, by index."""
     found = {}

@@ -176,7 +176,7 @@ class PrivateFolder:
             os.rmdir(place, dir_fd=self._folder)
 
     def _at(self, name: str) -> str:
-        """Return the name of an entry as the functions of `os` take it, beside the descriptor of the folder."""
+        """Return the name of an entry for the functions of `os`, which also take the descriptor of the folder."""
         return name if HAS_OPEN_FOLDERS else os.path.join(self.path, name)  # noqa: PTH118
 
     def _names(self) -> list[str]:
