@@ -231,7 +231,7 @@ def _image(path: Path, declared: Value, preprocessing: Preprocessing, max_elemen
         raise FeedError(f"it has {channels} channels, where an image has 3 (RGB) or 1 (grey)")
     height, width = shape[-3:-1] if axis == -1 else shape[-2:]
     pixels = read_image(
-        *(path, 1 if channels == 1 else 3, max_elements), height=height, width=width, convert=preprocessing.convert
+        *(path, 1 if channels == 1 else 3, max_elements), height=height, width=width, preprocessing=preprocessing
     )
     planes = preprocessing.to_numbers(pixels)
     picture = planes[0] if axis is None else np.ascontiguousarray(np.moveaxis(planes, 0, axis))

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from qengine.atomic_files import replacing
+from qengine.atomic_files import write_text
 from qengine.errors import TargetError, did_you_mean
 from qengine.model.rules import Rules
 from qengine.near_files import missing_file
@@ -150,8 +150,7 @@ class Target:
         OptionError
             If it cannot be written.
         """
-        with replacing(path) as temporary:
-            temporary.write_text(write_table(self.record()), encoding="utf-8")
+        write_text(path, write_table(self.record()))
 
 
 @lru_cache(1)

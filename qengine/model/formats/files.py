@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from qengine.atomic_files import replacing
+from qengine.atomic_files import write_text
 from qengine.errors import FormatError
 from qengine.input_files import read_input
 from qengine.near_files import missing_file
@@ -58,8 +58,7 @@ def write_formats(path: str | os.PathLike[str], formats: Mapping[str, str | list
     OptionError
         If it cannot be written.
     """
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(formats, indent=2) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(formats, indent=2) + "\n")
 
 
 def format_to_json(fmt: Format) -> str | list[str]:
