@@ -14,6 +14,7 @@ from typing import Any
 from qengine.atomic_files import write_text
 from qengine.errors import FormatError
 from qengine.input_files import read_input
+from qengine.near_files import missing_file
 from qengine.qformat import ChannelFormats, Format, PartFormats, QFormat
 
 FormatsByName = Mapping[str, Format | str | Sequence[QFormat | str]]
@@ -41,6 +42,8 @@ def read_formats(path: str | os.PathLike[str]) -> dict[str, Any]:
         formats = json.loads(read_input(path).decode("utf-8-sig"), object_pairs_hook=unique)
     except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
+        if isinstance(error, FileNotFoundError):
+            reason = f"{reason}{missing_file(path)}"
         raise FormatError(f"formats file {path}: {reason}") from None
     if not isinstance(formats, dict):
         raise FormatError(f"formats file {path}: not an object of tensor names and formats")
