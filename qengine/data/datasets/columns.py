@@ -104,6 +104,8 @@ class ColumnsSource(Source):
             )
             for name, (value, column) in self._inputs.items()
         }
+        pictures = [column for column in self._targets.values() if len(column.shape) > 2]
+        self._of_targets = wanted.of_targets(pictures[0].label) if pictures else wanted
         self.names = tuple(self._inputs)
         self.stacked = frozenset(n for n, layout in self._layouts.items() if layout.is_stacked)
         if any(layout is SampleLayout.RUNS for layout in self._layouts.values()):
@@ -160,7 +162,7 @@ class ColumnsSource(Source):
 
     def items(self) -> Iterator[Item]:
         """Yield the samples."""
-        most = self._wanted.max_elements
+        most, of_targets = self._wanted.max_elements, self._of_targets.preprocessing
         whole = {n: c.whole(most) for n, (_, c) in self._inputs.items() if self._layouts[n] is SampleLayout.WHOLE}
         with ExitStack() as stack:
             rows = {n: c.rows(stack, most) for n, (_, c) in self._inputs.items() if n not in whole}
@@ -172,7 +174,7 @@ class ColumnsSource(Source):
                 }
                 yield Item(
                     {n: whole[n] if n in whole else feeds[n] for n in self.names},
-                    {n: SampleLayout.ROWS.feed(next(row), _REAL, self.preprocessing) for n, row in targets.items()},
+                    {n: SampleLayout.ROWS.feed(next(row), _REAL, of_targets) for n, row in targets.items()},
                 )
 
     def _match(self, columns: Mapping[str, Column]) -> dict[str, tuple[Value, Column]]:

@@ -94,12 +94,10 @@ def _of_mapping(given: Mapping[Any, Any], wanted: Wanted, label: str) -> Element
     if len(missing) == 1 and len(usual) == 1:
         feeds[missing[0].name] = given[usual[0]]
         missing, left = [], [key for key in left if key != usual[0]]
-    if missing:
+    if missing and left:
         listed = ", ".join(f"'{key}'" for key in given) or "nothing"
         raise FeedError(f"{label} has no array for input '{missing[0].name}'; it holds {listed}")
-    if left:
-        names = ", ".join(f"'{name}'" for name in declared)
-        raise FeedError(f"the model has no input '{left[0]}'; its inputs are {names}")
+    feeds |= {key: given[key] for key in left}  # which the session refuses
     found = {name: given[key] for name, key in targets.items()}
     return _element(feeds, None if labels is None else given[labels], found, wanted, label, is_mapping=True)
 
@@ -145,11 +143,13 @@ def _element(
     outputs = {value.name: value for value in wanted.graph.outputs}
     found, batched, has_pixels = {}, True, False
     for name, value in feeds.items():
-        array, is_batch, is_pixels = _fed(value, declared[name], wanted, f"{label}['{name}']" if is_mapping else label)
+        own = declared.get(name) or Value(name)
+        array, is_batch, is_pixels = _fed(value, own, wanted, f"{label}['{name}']" if is_mapping else label)
         found[name] = array
         has_pixels = has_pixels or is_pixels
         batched = batched and (is_batch or name in wanted.single)
-    true = {n: _fed(value, outputs[n], wanted, f"the true output of {label}")[0] for n, value in targets.items()}
+    of_targets = wanted.of_targets(label) if targets else wanted
+    true = {n: _fed(value, outputs[n], of_targets, f"the true output of {label}")[0] for n, value in targets.items()}
     numbers = None
     if labels is not None:
         numbers = whole_numbers(np.atleast_1d(as_array(labels, f"the labels of {label}")), f"the labels of {label}")

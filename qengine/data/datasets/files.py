@@ -12,6 +12,7 @@ from qengine.data import audio, images
 from qengine.data.datasets.dataset import Item, Source
 from qengine.data.datasets.layout import SampleLayout, are_pixels
 from qengine.data.datasets.wanted import Wanted
+from qengine.data.preprocessing import Preprocessing
 from qengine.data.read import is_image, read_value
 from qengine.errors import FeedError
 from qengine.model.graph import Value
@@ -40,6 +41,7 @@ class FilesSource(Source):
     ) -> None:
         self._paths, self.keys, self._wanted, self._targets = paths, keys, wanted, targets
         self.preprocessing = wanted.preprocessing
+        self._of_targets = wanted.of_targets("the data") if targets else wanted
         self._declared = declared = wanted.inputs[0]
         self.names = (declared.name,)
         self.stacked = frozenset(self.names) if declared.shape is None or len(declared.shape) > 0 else frozenset()
@@ -84,7 +86,10 @@ class FilesSource(Source):
         array = self._read(path, declared)
         if declared.shape is not None and array.ndim == len(declared.shape) - 1:
             array = array[None]
-        return SampleLayout.ROWS.feed(array, declared, self.preprocessing)
+        return SampleLayout.ROWS.feed(array, declared, self._preprocessing_of(declared))
+
+    def _preprocessing_of(self, declared: Value) -> Preprocessing:
+        return (self._wanted if declared is self._declared else self._of_targets).preprocessing
 
     def _read(self, path: Path, declared: Value) -> NDArray[Any]:
         if self._rate is not None and (found := audio.header_of(path).rate) != self._rate:
@@ -92,7 +97,7 @@ class FilesSource(Source):
                 f"{path} has {found:,} samples a second, and {self._paths[0]} {self._rate:,}: resample one of them"
             )
         label = None if declared is self._declared else f"target of output '{declared.name}'"
-        return read_value(str(path), declared, self.preprocessing, self._wanted.max_elements, label)
+        return read_value(str(path), declared, self._preprocessing_of(declared), self._wanted.max_elements, label)
 
 
 def one_kind(paths: Sequence[Path], folder: Path) -> list[Path]:

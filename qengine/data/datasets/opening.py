@@ -24,10 +24,11 @@ from qengine.data.datasets.labels import Labels, give_labels
 from qengine.data.datasets.tables import TableSource
 from qengine.data.datasets.wanted import Wanted
 from qengine.data.preprocessing import Preprocessing
-from qengine.errors import FeedError, OptionError
+from qengine.errors import FeedError, OptionError, did_you_mean
 from qengine.memory import MAX_ELEMENTS
 from qengine.model.graph import Graph
 from qengine.model.loader import load
+from qengine.near_files import missing_file
 from qengine.runtime.session import InferenceSession
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def _same_in_all(fixed: Mapping[str, Any] | None, graph: Graph) -> dict[str, Any
     same = {}
     for name, value in (fixed or {}).items():
         if name not in declared:
-            raise FeedError(f"the model has no input '{name}'")
+            raise FeedError(f"the model has no input '{name}'{did_you_mean(name, declared)}")
         same[name] = column_of(name, value, f"input '{name}'", declared[name]).array if is_array(value) else value
     return same
 
@@ -161,7 +162,8 @@ def _on_disk(data: str | os.PathLike[str], wanted: Wanted) -> _Given:
     elif path.exists():
         raise FeedError(f"data {name} is neither a regular file nor a folder")
     else:
-        raise OptionError(f"there is no data '{name}': neither a file nor a folder; bundled are {bundled}")
+        near = missing_file(name, zoo.ENTRIES)
+        raise OptionError(f"there is no data '{name}': neither a file nor a folder{near}; bundled are {bundled}")
     return _Given(source, name, None, isinstance(source, TableSource))
 
 

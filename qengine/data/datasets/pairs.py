@@ -8,7 +8,7 @@ from pathlib import Path
 from qengine.data.datasets.dataset import Source
 from qengine.data.datasets.files import FilesSource, one_kind
 from qengine.data.datasets.wanted import Wanted
-from qengine.errors import FeedError, OptionError
+from qengine.errors import FeedError
 
 PAIRS: Mapping[str, str] = {
     "inputs": "targets",
@@ -41,10 +41,7 @@ def pairs_source(inputs: Path, targets: Path, wanted: Wanted) -> Source:
     wanted.only_input(f"the files in folder {inputs} feed")
     if not wanted.graph.outputs:
         raise FeedError(f"folder {targets} holds true outputs, and the model has none")
-    if wanted.preprocessing.resize or wanted.preprocessing.crop:
-        raise OptionError(
-            f"--resize and --crop would change the true outputs in {targets} too: prepare the files, and leave them out"
-        )
+    wanted.of_targets(f"folder {targets}")
     first, second = (one_kind(sorted(p for p in one.iterdir() if p.is_file()), one) for one in (inputs, targets))
     if not first:
         raise FeedError(f"folder {inputs} holds no images, .npy files or sounds")

@@ -67,6 +67,7 @@ class TableSource(Source):
         for file in files[1:]:
             if missing := [c for c in self._used() if c not in file.schema.names]:
                 raise FeedError(f"{file.path} has no column '{missing[0]}', as {files[0].path} has it")
+        self._of_targets = wanted.of_targets(name) if self._roles.targets else wanted
         self.preprocessing, self.notes = wanted.preprocessing, (self._roles.note,)
         self.names = tuple(value.name for value in wanted.inputs)
         self.stacked = frozenset(
@@ -106,11 +107,13 @@ class TableSource(Source):
         for file in self._files:
             for batch in file.batches(used):
                 for i in range(batch.num_rows):
+                    cells = {name: self._cell(batch, i, row, name) for name in used}
                     feeds = {
-                        v.name: self._cell(batch, i, row, self._roles.feeds[v.name], v) for v in self._wanted.inputs
+                        value.name: _fed([cells[c] for c in roles.feeds[value.name]], value, self._wanted)
+                        for value in self._wanted.inputs
                     }
                     targets = {
-                        name: self._cell(batch, i, row, (column,), outputs[name])
+                        name: _fed([cells[column]], outputs[name], self._of_targets)
                         for name, column in roles.targets.items()
                     }
                     yield Item(feeds, targets)
@@ -120,12 +123,9 @@ class TableSource(Source):
         feeds = [column for columns in self._roles.feeds.values() for column in columns]
         return list(dict.fromkeys([*feeds, *self._roles.targets.values()]))
 
-    def _cell(self, batch: Any, i: int, row: int, columns: Sequence[str], declared: Value) -> Any:
-        label = f"row {row} of {self._name}, column '{columns[0]}'"
-        if len(columns) == 1:
-            return sample_of(batch.column(columns[0])[i], self._kinds[columns[0]], declared, self._wanted, label)
-        cells = [array_of_cell(batch.column(c)[i], f"row {row} of {self._name}, column '{c}'") for c in columns]
-        return np.stack(cells).astype(declared.dtype or np.float32)[None]
+    def _cell(self, batch: Any, i: int, row: int, column: str) -> tuple[Any, str, Kind]:
+        """Return a cell of a row, with its name in errors, and its kind."""
+        return batch.column(column)[i], f"row {row} of {self._name}, column '{column}'", self._kinds[column]
 
     def _labels(self, column: str) -> tuple[Any, tuple[str, ...]]:
         """Return the labels, and the names of the classes as far as they are known."""
@@ -145,6 +145,16 @@ class TableSource(Source):
         if least < -(1 << 62) or most >= 1 << 62:
             raise FeedError(f"{self._name}: column '{column}' holds {most}, and labels are numbers of classes")
         return np.array(found, np.int64), classes
+
+
+def _fed(cells: Sequence[tuple[Any, str, Kind]], declared: Value, wanted: Wanted) -> Any:
+    """Return what an input is fed: one cell, or several that hold a number each."""
+    if len(cells) > 1:
+        return np.stack([array_of_cell(cell, label) for cell, label, _ in cells]).astype(declared.dtype or np.float32)[
+            None
+        ]
+    cell, label, kind = cells[0]
+    return sample_of(cell, kind, declared, wanted, label)
 
 
 def table_source(paths: Sequence[Path], name: str, wanted: Wanted) -> TableSource:

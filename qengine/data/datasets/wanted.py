@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from qengine.data.preprocessing import Preprocessing
@@ -40,6 +40,22 @@ class Wanted:
     def single(self) -> frozenset[str]:
         """The names of the inputs that decide shapes: they are the same in every run."""
         return value_inputs(self.graph)
+
+    def of_targets(self, what: str) -> Wanted:
+        """Return what is wanted of true outputs: their pixels become numbers, and their sizes stay.
+
+        Raises
+        ------
+        FeedError
+            If pictures are to be resized or cropped; `what` names the true outputs.
+        """
+        if self.preprocessing.resize or self.preprocessing.crop:
+            raise FeedError(
+                f"{what} holds targets, which --resize and --crop do not change: give them and the inputs in the right "
+                "sizes, and leave the options out"
+            )
+        convert = tuple(name for name in self.preprocessing.convert if name != "size")
+        return replace(self, preprocessing=replace(self.preprocessing, convert=convert))
 
     @property
     def number_of_classes(self) -> int | None:
