@@ -76,6 +76,7 @@ def sweep(
             grid,
             SweepOptions(
                 data=data.data,
+                labels=data.labels,
                 inputs=fixed,
                 preprocessing=preprocessing,
                 batch=data.batch,
@@ -94,6 +95,7 @@ def sweep(
         print(text, file=sys.stderr)  # noqa: T201
         raise
     written, notes = _write(result, work)
+    notes += result.notes
     notes += [f"target {name} has none of these word lengths, and no points" for name in grid.left_out()]
     return as_json(result, written, notes) if json else as_tables(result, written, notes)
 
