@@ -81,6 +81,10 @@ class OptionError(QEngineError):
     """An option of a session or a command is not valid, or not valid together with the others."""
 
 
+class ProjectError(QEngineError):
+    """A project file cannot be read or written, or has a key, a value or a path that is not allowed."""
+
+
 class SweepError(QEngineError):
     """A sweep or a search cannot begin or continue: what it keeps is in use or damaged, or its workers see no data."""
 
