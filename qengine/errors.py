@@ -98,6 +98,10 @@ class MissingPackageError(OptionError):
     """A package is not installed that only some results need; the message names the extra that installs it."""
 
 
+class ProjectError(QEngineError):
+    """A project file cannot be read or written, or has a key, a value or a path that is not allowed."""
+
+
 class SweepError(QEngineError):
     """A sweep or a search cannot begin or continue: what it keeps is in use or damaged, or its workers see no data."""
 
