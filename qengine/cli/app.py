@@ -8,12 +8,21 @@ from importlib.util import find_spec
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from qengine import __version__
 from qengine.cli.arguments import expanded, unwrapped
+from qengine.cli.project.command import NoProject, ProjectCommand, ProjectFile, with_project
+from qengine.cli.project.find import without_project
 
-COMMANDS = ("run", "inspect", "calibrate", "quantize", "sweep", "search", "bench", "compare", "targets", "doctor")
+COMMANDS = (
+    *("init", "run", "inspect", "calibrate", "quantize", "sweep", "search", "compare", "targets", "bench"),
+    "doctor",
+)
 """The commands in the order of the help; each is the function of its name in the module of its name."""
+
+WITHOUT_PROJECT = ("init",)
+"""Commands that take nothing from a project file."""
 
 GROUPS = {"export": ("Write what a device or its team needs.", ("vectors", "c"))}
 """Groups of commands: the help, and the names of the functions in the module of the group's name."""
@@ -35,14 +44,14 @@ def application(words: Sequence[str]) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_options)
-    words = words or _completed()
+    words = without_project(words or _completed())
     word = words[0] if words else ""
     found = _described if _only_lists(word) else _imported
     for name in _called(word):
         if name in GROUPS:
             app.add_typer(_group(name, words[1:2], found))
         else:
-            app.command(name=name)(found(name, name))
+            app.command(name=name, cls=_class(name))(found(name, name))
     return app
 
 
@@ -53,7 +62,13 @@ def _only_lists(word: str) -> bool:
 
 def _imported(module: str, name: str) -> Callable[..., Any]:
     """Return the command of a module for Typer."""
-    return expanded(getattr(import_module(f"qengine.cli.{module}"), name))
+    command = expanded(getattr(import_module(f"qengine.cli.{module}"), name))
+    return command if name in WITHOUT_PROJECT else with_project(command)
+
+
+def _class(name: str) -> type[TyperCommand]:
+    """Return the class of a command."""
+    return TyperCommand if name in WITHOUT_PROJECT else ProjectCommand
 
 
 def _described(module: str, name: str) -> Callable[..., Any]:
@@ -90,7 +105,7 @@ def _group(name: str, words: Sequence[str], found: Callable[[str, str], Callable
     group = typer.Typer(name=name, help=help_text, no_args_is_help=True, rich_markup_mode="rich")
     group.callback()(lambda: None)  # a group of one command keeps the command's name
     for command in words if words and words[0] in commands else commands:
-        group.command(name=command)(found(name, command))
+        group.command(name=command, cls=_class(command))(found(name, command))
     return group
 
 
@@ -104,5 +119,7 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
+    project: ProjectFile = None,
+    no_project: NoProject = False,
 ) -> None:
     """Run ONNX networks in float32 or in exact Qm.n fixed point."""

@@ -32,8 +32,8 @@ from qengine.analysis.paired_run import paired_events
 from qengine.data.datasets import DataKeywords, data_keywords, runs_of
 from qengine.errors import FeedError, FormatError, OptionError, QEngineError
 from qengine.kernels.reference.requantize import Tally, add_tally, new_tally
-from qengine.metrics.decibels import Energy, OutputNoise, ratio_in_decibels
 from qengine.keywords import check_keywords
+from qengine.metrics.decibels import Energy, OutputNoise, ratio_in_decibels
 from qengine.model.formats.groups import format_groups
 from qengine.model.static_values import known_tensors
 from qengine.model.steps import Tensor

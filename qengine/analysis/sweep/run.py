@@ -189,7 +189,9 @@ class _SweepRun:
         observations = self._observe(left, observed)
         settings, options = self._settings, self._options
         runner, threads = _runner(settings, options.threads) if left else (in_turn, options.threads)
-        work = Work(self._shared(observed, runner), str(observed.resolve()), self._context, replace(options, threads=threads))
+        work = Work(
+            self._shared(observed, runner), str(observed.resolve()), self._context, replace(options, threads=threads)
+        )
         before, new = time.perf_counter() - self._began, []
         source = Source(self._graph, self._dataset, self._runs, observations)
         with self._progress("sweeping", len(points)) as advance, kept_open(work, source):
@@ -335,7 +337,9 @@ def _source(model: str, settings: SweepOptions, max_elements: int) -> ModelAndDa
         labels = list(labels)
     return ModelAndData(
         model if entry else os.path.realpath(model),
-        name if name is None or name in zoo.ENTRIES else os.path.realpath(name),  # a circular link is left to the reader
+        name
+        if name is None or name in zoo.ENTRIES
+        else os.path.realpath(name),  # a circular link is left to the reader
         dict(settings.inputs or {}),
         settings.preprocessing or (bundled.preprocessing if bundled else Preprocessing()),
         settings.batch,

@@ -52,7 +52,7 @@ class _SampleOptions:
         str | None,
         typer.Option(
             metavar="DATA",
-            help=f"Samples: {described()}, or a bundled set: {', '.join(ENTRIES)}. Default: the set of a bundled model.",
+            help=f"Samples: {described()}, or a bundled set ({', '.join(ENTRIES)}). Default: that of a bundled model.",
             rich_help_panel=INPUTS,
         ),
     ] = None

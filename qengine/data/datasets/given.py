@@ -14,7 +14,7 @@ from qengine.data.datasets.arrays import is_array, is_frame
 from qengine.data.datasets.dataset import Dataset
 from qengine.data.datasets.elements import elements_of
 from qengine.data.datasets.labels import Labels
-from qengine.data.datasets.opening import graph_of, iterated, open_dataset
+from qengine.data.datasets.opening import graph_of, is_pair, iterated, open_dataset
 from qengine.data.datasets.wanted import Wanted
 from qengine.data.preprocessing import Preprocessing
 from qengine.model.graph import Graph
@@ -64,15 +64,13 @@ def runs_of(
     if isinstance(data, Dataset) and not asked:
         return data
     graph = graph_of(model)
-    is_plain = isinstance(data, str | os.PathLike | Dataset) or is_array(data) or is_frame(data)
+    is_plain = isinstance(data, str | os.PathLike | Dataset) or is_array(data) or is_frame(data) or is_pair(data)
     if isinstance(data, Mapping):
         if not asked and _is_run(data, graph):
             return [data]
-    elif not is_plain and not isinstance(data, tuple) and not set(asked) - {"preprocessing", "limit"}:
+    elif not is_plain and not set(asked) - {"preprocessing", "limit"}:
         runs = _Runs(data, Wanted(graph, preprocessing=asked.get("preprocessing", Preprocessing())), asked.get("limit"))
         return list(runs) if again and isinstance(data, Iterator) else runs
-    elif isinstance(data, tuple) and all(isinstance(one, Mapping) for one in data) and not asked:
-        return _Runs(data, Wanted(graph), None)
     return open_dataset(data, graph, **asked)
 
 

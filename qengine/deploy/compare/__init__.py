@@ -8,16 +8,16 @@ of `qengine.deploy.hypotheses`. The simplest that gives every code of the dump i
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from qengine.data.datasets import data_keywords, runs_of
 from qengine.deploy.c_folder import is_c_folder
 from qengine.deploy.compare.c_subject import subject_of_c
 from qengine.deploy.compare.comparison import compare_dump
 from qengine.deploy.compare.dump import Dump, DumpedTensor
-from qengine.data.datasets import data_keywords, runs_of
 from qengine.deploy.compare.from_inputs import subject_of_inputs
 from qengine.deploy.compare.pack_subject import is_pack_folder, subject_of_pack
 from qengine.deploy.compare.readers import read_dump
