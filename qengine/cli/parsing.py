@@ -5,8 +5,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from qengine.data.datasets.values import input_value
 from qengine.data.preprocessing import Preprocessing
-from qengine.data.read import read_value
 from qengine.errors import FeedError, OptionError, did_you_mean
 from qengine.model.graph import Graph
 from qengine.model.rules import Rules
@@ -137,7 +137,7 @@ def inputs(texts: Sequence[str], graph: Graph, scale: Preprocessing, max_element
         name = _name(text, declared)
         if name in arrays:
             raise OptionError(f"-i gives '{name}' twice")
-        arrays[name] = read_value(text[len(name) + 1 :], declared[name], scale, max_elements)
+        arrays[name] = input_value(text[len(name) + 1 :], declared[name], graph, scale, max_elements)
     return arrays
 
 

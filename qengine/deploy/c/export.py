@@ -65,7 +65,7 @@ def export_c(
     shapes
         Shapes of inputs by name, for those that the model leaves open. An open first axis is 1 by default.
     data
-        Data that `open_dataset` takes: arrays of inputs by name, or several such mappings, are fed as they are. What
+        Data that `open_dataset` takes: arrays of inputs by name, or several such mappings, are fed unchanged. What
         decides shapes must be among them, and is a constant in C. The first sample is the known answer of the
         self-test, if it has all inputs.
     command

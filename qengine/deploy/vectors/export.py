@@ -65,7 +65,7 @@ def export_vectors(
     session
         A session in fixed point.
     data
-        Data that `open_dataset` takes. An array for every input, or several such mappings, are fed as they are: one for
+        Data that `open_dataset` takes. An array for every input, or several such mappings, are fed unchanged: one for
         each sample.
     folder
         Folder to write. A pack that is there is replaced; a folder that holds anything else is refused.
