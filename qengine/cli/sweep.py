@@ -34,7 +34,7 @@ def sweep(
     kernels: options.KernelOptions,
     json: options.Json = False,
 ) -> str:
-    """Run a model on data in many arithmetics, and keep the figures of each in DIR.
+    """Run a model on data in many arithmetics, and keep the figures of each in a folder.
 
     qengine sweep digits --bits 2-16 -o results
 
@@ -80,7 +80,7 @@ def sweep(
                 preprocessing=preprocessing,
                 batch=data.batch,
                 limit=data.limit,
-                ssim=not work.no_ssim,
+                ssim=work.ssim,
                 metric=work.metric,
                 retry_failed=work.retry_failed,
                 jobs=work.jobs,
@@ -118,5 +118,5 @@ def _write(result: Sweep, work: grids.WorkOptions) -> tuple[list[Path], list[str
 def _accumulators(text: str | None) -> list[int | None]:
     widths: list[int | None] = []
     for part in parsing.words("--accumulator-bits", text or "all"):
-        widths += [None] if part == "all" else parsing.widths("--accumulator-bits", part)
+        widths += [None] if part == "all" else parsing.widths("--accumulator-bits", part, 64)
     return widths

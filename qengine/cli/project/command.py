@@ -7,8 +7,8 @@ from inspect import Parameter, Signature, signature
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
+from qengine.cli.help_text import Command
 from qengine.cli.options.panels import RUN
 from qengine.cli.project.find import project_path
 
@@ -45,7 +45,7 @@ def with_project(command: Callable[..., Any]) -> Callable[..., Any]:
     return callback
 
 
-class ProjectCommand(TyperCommand):
+class ProjectCommand(Command):
     """Command whose options have the defaults of the project file."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
