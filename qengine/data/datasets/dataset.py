@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine.data.preprocessing import Preprocessing
 from qengine.errors import FeedError
 from qengine.input_files import open_input
 
@@ -56,11 +57,18 @@ class Source(ABC):
     names : names of the inputs that the samples feed.
     stacked : names of the inputs whose first axis counts samples, so that several samples make one feed.
     labels : true class of each sample; None if there are none.
+    preprocessing : conversion of pixels to numbers.
     """
 
     names: tuple[str, ...]
     stacked: frozenset[str]
     labels: NDArray[np.int64] | None = None
+    preprocessing: Preprocessing = Preprocessing()
+
+    @property
+    def reads_pixels(self) -> bool:
+        """Whether samples are pixels, to which preprocessing is applied: images, or uint8 where numbers are real."""
+        return False
 
     @abstractmethod
     def __len__(self) -> int:
@@ -129,6 +137,16 @@ class Dataset:
         """The true class of each sample; None if there are none."""
         labels = self._source.labels
         return None if labels is None else labels[: self._count]
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """The conversion of pixels to numbers; it has no effect unless `reads_pixels`."""
+        return self._source.preprocessing
+
+    @property
+    def reads_pixels(self) -> bool:
+        """Whether preprocessing is applied to anything: to images, or to uint8 arrays for real numbers."""
+        return self._source.reads_pixels
 
     def __iter__(self) -> Iterator[dict[str, NDArray[Any]]]:
         """Yield the feeds of each run."""

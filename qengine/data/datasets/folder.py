@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from qengine.data.datasets.dataset import Item, Source
-from qengine.data.datasets.layout import SampleLayout
+from qengine.data.datasets.layout import SampleLayout, are_pixels
 from qengine.data.images import SUFFIXES
 from qengine.data.preprocessing import Preprocessing
-from qengine.data.read import read_value
+from qengine.data.read import is_image, read_value
 from qengine.errors import FeedError
 from qengine.model.graph import Graph, Value
 from qengine.model.loader.tensorfile import load_tensor
@@ -34,7 +37,7 @@ class FolderSource(Source):
 
     def __init__(self, paths: Sequence[Path], declared: Value, preprocessing: Preprocessing, max_elements: int) -> None:
         self._paths, self._declared = paths, declared
-        self._preprocessing, self._max_elements = preprocessing, max_elements
+        self.preprocessing, self._max_elements = preprocessing, max_elements
         self.names = (declared.name,)
         self.stacked = frozenset(self.names) if declared.shape is None or len(declared.shape) > 0 else frozenset()
 
@@ -48,16 +51,24 @@ class FolderSource(Source):
 
     def settings(self) -> str:
         """Return the input and the conversion of pixels."""
-        return f"folder {self.names} {self._preprocessing}"
+        return f"folder {self.names} {self.preprocessing}"
+
+    @property
+    def reads_pixels(self) -> bool:
+        """Whether the files are images, or the first holds uint8 where the input takes real numbers."""
+        return is_image(str(self._paths[0])) or are_pixels(self._read(self._paths[0]).dtype, self._declared)
 
     def items(self) -> Iterator[Item]:
         """Yield the sample of each file."""
         for path in self._paths:
-            array = read_value(str(path), self._declared, self._preprocessing, self._max_elements)
+            array = self._read(path)
             shape = self._declared.shape
             if shape is not None and array.ndim == len(shape) - 1:
                 array = array[None]
-            yield Item({self._declared.name: SampleLayout.ROWS.feed(array, self._declared, self._preprocessing)})
+            yield Item({self._declared.name: SampleLayout.ROWS.feed(array, self._declared, self.preprocessing)})
+
+    def _read(self, path: Path) -> NDArray[Any]:
+        return read_value(str(path), self._declared, self.preprocessing, self._max_elements)
 
 
 class TestSets(Source):

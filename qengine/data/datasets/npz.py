@@ -6,7 +6,7 @@ import math
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.data.datasets.dataset import Item, Source
-from qengine.data.datasets.layout import SampleLayout, layout_of
+from qengine.data.datasets.layout import SampleLayout, are_pixels, layout_of
 from qengine.data.preprocessing import Preprocessing
 from qengine.data.read import ARCHIVE_ERRORS, array_header
 from qengine.errors import FeedError, first_line
@@ -68,7 +68,7 @@ class NpzSource(Source):
         preprocessing: Preprocessing,
         max_elements: int,
     ) -> None:
-        self._path, self._preprocessing, self._max_elements = path, preprocessing, max_elements
+        self._path, self.preprocessing, self._max_elements = path, preprocessing, max_elements
         arrays = self._headers()
         self._inputs = self._match(arrays, graph, given)
         self._targets, labels = self._references(arrays, graph)
@@ -83,6 +83,12 @@ class NpzSource(Source):
             )
             for name, (value, array) in self._inputs.items()
         }
+        sized = preprocessing.resize or preprocessing.crop
+        if sized and (target := next((a for a in self._targets.values() if len(a.shape) > 2), None)):
+            raise FeedError(
+                f"{path} ['{target.key}'] holds targets, which --resize and --crop do not change: give arrays of the "
+                "right sizes, and leave them out"
+            )
         self.names = tuple(self._inputs)
         self.stacked = frozenset(n for n, layout in self._layouts.items() if layout.is_stacked)
         if any(layout is SampleLayout.RUNS for layout in self._layouts.values()):
@@ -109,22 +115,29 @@ class NpzSource(Source):
 
     def settings(self) -> str:
         """Return the inputs and the conversion of pixels."""
-        return f"npz {self.names} {self._preprocessing}"
+        return f"npz {self.names} {self.preprocessing}"
+
+    @property
+    def reads_pixels(self) -> bool:
+        """Whether an array of inputs or targets holds uint8 where real numbers are taken."""
+        pairs = [*self._inputs.values(), *((_REAL, array) for array in self._targets.values())]
+        return any(are_pixels(array.dtype, declared) for declared, array in pairs)
 
     def items(self) -> Iterator[Item]:
         """Yield the samples."""
+        as_they_are = replace(self.preprocessing, resize=(), crop=())
         whole = {n: self._whole(a) for n, (_, a) in self._inputs.items() if self._layouts[n] is SampleLayout.WHOLE}
         with ExitStack() as stack:
             rows = {n: self._rows(a, stack) for n, (_, a) in self._inputs.items() if n not in whole}
             targets = {name: self._rows(array, stack) for name, array in self._targets.items()}
             for _ in range(self._count):
                 feeds = {
-                    n: self._layouts[n].feed(next(row), self._inputs[n][0], self._preprocessing)
+                    n: self._layouts[n].feed(next(row), self._inputs[n][0], self.preprocessing)
                     for n, row in rows.items()
                 }
                 yield Item(
                     {n: whole[n] if n in whole else feeds[n] for n in self.names},
-                    {n: SampleLayout.ROWS.feed(next(row), _REAL, self._preprocessing) for n, row in targets.items()},
+                    {n: SampleLayout.ROWS.feed(next(row), _REAL, as_they_are) for n, row in targets.items()},
                 )
 
     def _headers(self) -> dict[str, _Array]:
