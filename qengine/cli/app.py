@@ -12,7 +12,19 @@ import typer
 from qengine import __version__
 from qengine.cli.arguments import expanded, unwrapped
 
-COMMANDS = ("run", "inspect", "calibrate", "quantize", "sweep", "search", "bench", "compare", "targets", "doctor")
+COMMANDS = (
+    "run",
+    "inspect",
+    "calibrate",
+    "quantize",
+    "sweep",
+    "search",
+    "report",
+    "bench",
+    "compare",
+    "targets",
+    "doctor",
+)
 """The commands in the order of the help; each is the function of its name in the module of its name."""
 
 GROUPS = {"export": ("Write what a device or its team needs.", ("vectors", "c"))}

@@ -1,4 +1,4 @@
-"""`qengine report`: a model in fixed point beside float32, as one HTML file."""
+"""`qengine report`: a model in fixed point and in float32, as one HTML file."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,11 +61,20 @@ class ReportChoice:
     ] = None
     metric: Annotated[
         str | None,
-        typer.Option(metavar="M", help="Metric of the summary and the curve. Default: the first that the data has.", rich_help_panel=_PANEL),
+        typer.Option(
+            metavar="M",
+            help="Metric of the summary and the curve. Default: the first that the data has.",
+            rich_help_panel=_PANEL,
+        ),
     ] = None
     quick: Annotated[
         bool,
-        typer.Option("--quick", metavar="", help="Compute less: four word lengths, no targets, fewer samples.", rich_help_panel=RUN),
+        typer.Option(
+            "--quick",
+            metavar="",
+            help="Compute less: four word lengths, no targets, fewer samples.",
+            rich_help_panel=RUN,
+        ),
     ] = False
 
 
@@ -98,7 +107,11 @@ def report(
     wanted = ReportOptions(
         bits=choice.bits,
         targets=_listed(choice.targets),
-        curve=None if choice.curve is None else () if choice.curve == "none" else parsing.some_widths("--curve", choice.curve),
+        curve=None
+        if choice.curve is None
+        else ()
+        if choice.curve == "none"
+        else parsing.some_widths("--curve", choice.curve),
         quick=choice.quick,
         metric=choice.metric,
         inputs=given,

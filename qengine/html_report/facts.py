@@ -260,9 +260,10 @@ class PictureFacts:
 
 @dataclass(frozen=True)
 class SampleFacts:
-    """A sample that fixed point changes: its number from 0, its SQNR, and its classes where it has some."""
+    """A sample that fixed point changes: its number from 0, its name, its SQNR, and its classes where it has some."""
 
     index: int
+    name: str | None
     sqnr_db: float | None
     label: int | None
     float32_class: int | None
@@ -304,7 +305,7 @@ class Report:
 
     Attributes
     ----------
-    summary, next_step : what came out and what to do, in a sentence each.
+    summary, next_step : outcome and advice, in a sentence each.
     formats : origin of the formats in words; "" in float32.
     missing : reasons why a part is None, by name.
     notes : lines on losses and on what was left out.

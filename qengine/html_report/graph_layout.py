@@ -1,15 +1,16 @@
 """Places for the boxes of a graph, in layers from top to bottom.
 
-Every node goes one layer below the lowest of those that it reads. An edge over several layers gets a bend in each layer
-between, so that it does not cross boxes. Within a layer, boxes are sorted by the mean place of their neighbours, layer by
-layer down and up again, which takes out most crossings; then each box moves towards the mean of its neighbours as far
-as those next to it let it. Everything is in the order of the nodes, so that equal graphs get equal pictures.
+Every node goes one layer below the lowest of those that it reads. An edge over several layers gets a bend in each
+layer between, so that it does not cross boxes. Within a layer, boxes are sorted by the mean place of their neighbours,
+layer by layer down and up again, which takes out most crossings; then each box moves towards the mean of its neighbours
+as far as those next to it let it. Everything is in the order of the nodes: equal graphs get equal pictures.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 BOX_WIDTH, BOX_HEIGHT = 176.0, 60.0
 _GAP, _LAYER_GAP, _BEND_WIDTH = 22.0, 30.0, 14.0
@@ -81,7 +82,7 @@ def _chain(items: list[_Item], source: int, target: int) -> list[int]:
             items.append(_Item(layer, _BEND_WIDTH))
             chain.append(len(items) - 1)
     chain.append(target)
-    for one, other in zip(chain, chain[1:], strict=False):
+    for one, other in pairwise(chain):
         if items[other].layer == items[one].layer + 1:
             items[one].below.append(other)
             items[other].above.append(one)
@@ -98,7 +99,7 @@ def _sort(items: list[_Item], layers: list[list[int]]) -> None:
             for i in layer:
                 near = items[i].above if down else items[i].below
                 means[i] = sum(place[j] for j in near) / len(near) if near else float(place[i])
-            layer.sort(key=lambda i: (means[i], place[i]))  # noqa: B023 - used at once
+            layer.sort(key=lambda i: (means[i], place[i]))
             place.update({i: k for k, i in enumerate(layer)})
 
 

@@ -40,7 +40,7 @@ class ReportKeywords(SessionKeywords, total=False):
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """What a report computes.
+    """Parts of a report, and the data that they are computed on.
 
     Attributes
     ----------

@@ -16,13 +16,13 @@ from qengine.html_report.sections import sections
 from qengine.html_report.sections.section import Section
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
-"""Policy under which a browser fetches nothing, whatever the page held."""
+"""Policy under which a browser fetches nothing."""
 
 
 def page(report: Report) -> str:
     """Return the page of a report."""
     parts = sections(report)
-    title = f"{shortened(report.model.name, 60)}: fixed point beside float32"
+    title = f"{shortened(report.model.name, 60)} in fixed point"
     head = element(
         "head",
         element("meta", charset="utf-8"),
@@ -36,7 +36,12 @@ def page(report: Report) -> str:
         "body",
         element("a", "Skip to the report", href="#main", class_="skip"),
         _header(report),
-        element("div", _contents(parts), element("main", [_section(one) for one in parts], id="main", tabindex="-1"), class_="page"),
+        element(
+            "div",
+            _contents(parts),
+            element("main", [_section(one) for one in parts], id="main", tabindex="-1"),
+            class_="page",
+        ),
         element("script", Markup(embedded(report)), type="application/json", id="qengine-report"),
         element("script", Markup(_resource("script.js"))),
     )
@@ -87,7 +92,7 @@ def embedded(report: Report) -> str:
 
 
 def record(value: Any) -> Any:
-    """Return facts as values that JSON has: infinity is "inf", what is no number is null, pictures are left out."""
+    """Return facts as values that JSON has: infinity is "inf", NaN is null, and pictures are left out."""
     if isinstance(value, PictureFacts):
         return value.caption
     if is_dataclass(value) and not isinstance(value, type):

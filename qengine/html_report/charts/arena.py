@@ -21,10 +21,10 @@ def arena_chart(memory: MemoryFacts) -> Markup | None:
     parts: list[Markup] = []
     unit = 1024.0 if memory.arena >= 4096 else 1.0
     for tick in round_ticks(0.0, memory.arena / unit, 4):
-        y = place(_TOP + tick * unit * high)
-        parts.append(element("line", class_="grid", x1=place(_LEFT), x2=place(_WIDTH), y1=y, y2=y))
+        line = place(_TOP + tick * unit * high)
+        parts.append(element("line", class_="grid", x1=place(_LEFT), x2=place(_WIDTH), y1=line, y2=line))
         parts.append(
-            element("text", tick_text(tick), class_="tick", x=place(_LEFT - 6), y=y, dy="0.35em", text_anchor="end")
+            element("text", tick_text(tick), class_="tick", x=place(_LEFT - 6), y=line, dy="0.35em", text_anchor="end")
         )
     parts.append(element("text", "KiB" if unit > 1 else "bytes", class_="tick", x="0", y=place(_HEIGHT - _BOTTOM + 16)))
     for i, one in enumerate(memory.lives):
@@ -38,13 +38,19 @@ def arena_chart(memory: MemoryFacts) -> Markup | None:
             name = shortened(one.name, letters)
             parts.append(element("text", name, class_="tick", x=place(x + 4), y=place(y + height / 2), dy="0.35em"))
     if memory.peak is not None:
-        x = place(_LEFT + memory.peak * wide)
-        end = place(_HEIGHT - _BOTTOM)
-        parts.append(element("rect", class_="peak", x=x, y=place(_TOP), width=place(wide), height=place(float(end) - _TOP)))
+        start, tall = place(_LEFT + memory.peak * wide), place(_HEIGHT - _BOTTOM - _TOP)
+        parts.append(element("rect", class_="peak", x=start, y=place(_TOP), width=place(wide), height=tall))
         middle = _LEFT + (memory.peak + 0.5) * wide
         anchor = "end" if middle > _WIDTH - 80 else "start" if middle < 120 else "middle"
         parts.append(
-            element("text", "most in use", class_="tick", x=place(middle), y=place(_HEIGHT - _BOTTOM + 16), text_anchor=anchor)
+            element(
+                "text",
+                "most in use",
+                class_="tick",
+                x=place(middle),
+                y=place(_HEIGHT - _BOTTOM + 16),
+                text_anchor=anchor,
+            )
         )
     parts.append(
         element("text", "operations in the order of a run →", class_="label", x=place(_LEFT), y=place(_HEIGHT - 3))

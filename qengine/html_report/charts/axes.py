@@ -73,10 +73,11 @@ class Frame:
             found.append(
                 element("text", label, class_="tick", x=place(self.x.start - 6), y=y, dy="0.35em", text_anchor="end")
             )
+        bottom = self.y.start
         for value, label in self.x_ticks:
-            x, y = place(self.x(value)), self.y.start
-            found.append(element("line", class_="axis", x1=x, x2=x, y1=place(y), y2=place(y + 4)))
-            found.append(element("text", label, class_="tick", x=x, y=place(y + 17), text_anchor="middle"))
+            x = place(self.x(value))
+            found.append(element("line", class_="axis", x1=x, x2=x, y1=place(bottom), y2=place(bottom + 4)))
+            found.append(element("text", label, class_="tick", x=x, y=place(bottom + 17), text_anchor="middle"))
         start, end = place(self.x.start), place(self.x.end)
         found.append(element("line", class_="axis", x1=start, x2=end, y1=place(self.y.start), y2=place(self.y.start)))
         middle = place((self.x.start + self.x.end) / 2)

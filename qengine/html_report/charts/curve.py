@@ -13,7 +13,7 @@ from qengine.html_report.markup import Markup, element
 
 _WIDTH, _HEIGHT = 460.0, 270.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62.0, 18.0, 26.0, 46.0
-_MIN_SPAN = 2.0  # of an axis of points: smaller losses are no cliff
+_MIN_SPAN = 2.0  # least height of an axis of per cent
 
 Marks = Sequence[tuple[float, float, RunFacts]]
 
@@ -58,8 +58,14 @@ def pareto_chart(facts: AccuracyFacts) -> Markup | None:
     costs = [x for x, _, _ in [*points, *others]]
     x = Scale(0.0, max(costs) * 1.05, _LEFT, _WIDTH - _RIGHT)
     ticks = [(tick * 1024.0, tick_text(tick)) for tick in round_ticks(0.0, x.high / 1024.0)]
-    frame = Frame(x, _level_scale(metric, levels), "memory of weights in KiB", axis_label(metric), ticks,
-                  _level_ticks(metric, levels))
+    frame = Frame(
+        x,
+        _level_scale(metric, levels),
+        "memory of weights in KiB",
+        axis_label(metric),
+        ticks,
+        _level_ticks(metric, levels),
+    )
     front = [points_of for i in facts.front for points_of in points if points_of[2] is facts.curve[i]]
     parts = [*frame.drawn(), *_float32_line(frame, exact)]
     if len(front) > 1:
@@ -71,9 +77,7 @@ def pareto_chart(facts: AccuracyFacts) -> Markup | None:
     parts += [_mark(frame, one, "dot s0" if id(one[2]) in on_front else "dot hollow s4", metric) for one in points]
     parts += [_mark(frame, one, "dot own s1" if one[2] is facts.fixed else "dot s2", metric) for one in others]
     for cost, level, run in front:
-        parts.append(
-            element("text", str(run.bits), class_="tick", x=place(x(cost) + 7), y=place(frame.y(level) + 14))
-        )
+        parts.append(element("text", str(run.bits), class_="tick", x=place(x(cost) + 7), y=place(frame.y(level) + 14)))
     text = f"{metric.label} over the memory of weights; on the Pareto front: {', '.join(r.label for _, _, r in front)}"
     return drawing(_WIDTH, _HEIGHT, text, *parts, class_="chart")
 

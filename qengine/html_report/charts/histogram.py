@@ -20,7 +20,8 @@ def histogram_chart(tensor: TensorFacts) -> Markup | None:
     span = bars.high - bars.low
     first, last = ((end - bars.low) / span * _WIDTH for end in (tensor.low, tensor.high))
     most = math.log10(max(bars.counts) + 1)
-    inside, outside = [], []
+    inside: list[str] = []
+    outside: list[str] = []
     width = _WIDTH / len(bars.counts)
     for i, count in enumerate(bars.counts):
         if not count:
@@ -39,7 +40,9 @@ def histogram_chart(tensor: TensorFacts) -> Markup | None:
             x = place(min(max(rail, 0.75), _WIDTH - 0.75))
             parts.append(element("line", class_="rail", x1=x, x2=x, y1="0", y2=place(_BASE)))
     parts.append(element("text", number(bars.least), class_="tick", x="0", y=place(_HEIGHT - 2)))
-    parts.append(element("text", number(bars.most), class_="tick", x=place(_WIDTH), y=place(_HEIGHT - 2), text_anchor="end"))
+    parts.append(
+        element("text", number(bars.most), class_="tick", x=place(_WIDTH), y=place(_HEIGHT - 2), text_anchor="end")
+    )
     if bars.low < 0 < bars.high:
         zero = -bars.low / span * _WIDTH
         if 0.2 * _WIDTH < zero < 0.8 * _WIDTH:

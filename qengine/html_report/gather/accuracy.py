@@ -1,27 +1,27 @@
-"""Facts on accuracy: float32, the formats of the report, targets, and a curve over word lengths, by small sweeps.
+"""Facts on accuracy: float32 and the formats of the report over all samples, targets, and a curve over word lengths.
 
-All of them share one temporary folder, so that the model is observed once and float32 runs once.
+The first two are an evaluation; targets and the curve are small sweeps that share one temporary folder, so that the
+model is observed once and float32 runs once.
 """
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Sequence
+import math
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+from qengine.analysis.evaluation import Evaluation, evaluate
+from qengine.analysis.inspection.costs import Workload, all_costs
 from qengine.analysis.sweep import Grid, Row, Sweep, SweepOptions, sweep
-from qengine.analysis.sweep.plots import metric_of
 from qengine.errors import QEngineError
 from qengine.html_report.facts import AccuracyFacts, MetricFacts, RunFacts
 from qengine.html_report.gather.subject import Subject
-from qengine.metrics.declaration import Metric, all_metrics
+from qengine.metrics.declaration import Metric, Reference, find_metric
 from qengine.metrics.pareto import pareto
-from qengine.runtime.options import SessionOptions
+from qengine.runtime.session import InferenceSession
 from qengine.targets import Target
-from qengine.targets.rules_mapping import rules_mapping
 
 COST = "weight_bytes"
 """Column of the cost of the Pareto front."""
@@ -30,38 +30,49 @@ _PRODUCTS, _QUICK_PRODUCTS = 1e13, 1e12
 _FEW = (4, 6, 8, 16)
 
 
-def accuracy_facts(subject: Subject, folder: Path) -> tuple[AccuracyFacts, tuple[str, ...]]:
-    """Return the facts on accuracy, and notes; results are kept in a folder.
+def evaluated(subject: Subject) -> Evaluation:
+    """Return the figures of float32, and of the formats of the report, on all samples.
 
     Raises
     ------
     QEngineError
-        If float32 cannot be run or measured.
+        If a run fails, or the data does not have the metric of the report.
     """
-    runs = _Sweeps(subject, folder)
+    options = subject.options
+    return evaluate(
+        subject.fixed or subject.float32,
+        subject.data,
+        preprocessing=options.preprocessing,
+        inputs=options.inputs,
+        batch=options.batch,
+        limit=options.limit,
+        metrics=(options.metric,) if options.metric else (),
+        progress=subject.progress,
+    )
+
+
+def accuracy_facts(subject: Subject, evaluation: Evaluation) -> tuple[AccuracyFacts, tuple[str, ...]]:
+    """Return the facts on accuracy of an evaluation, with targets and word lengths, and notes."""
+    metric = _metric_of(subject, evaluation)
     notes: list[str] = []
-    fixed = runs.fixed(notes)
-    widths = runs.widths(notes)
-    curve = runs.of(Grid(bits=widths), notes) if widths else None
-    targets = runs.targets(notes)
-    known = fixed or curve or runs.any_result(notes)
-    metric = metric_of(known, subject.options.metric)
-    rows = known.rows[:1] + (curve.rows[1:] if curve else ()) + (fixed.rows[1:2] if fixed else ())
+    with tempfile.TemporaryDirectory(prefix="qengine-report-") as folder:
+        runs = _Sweeps(subject, Path(folder))
+        widths = runs.widths(notes)
+        curve = runs.of(Grid(bits=widths), notes) if widths else None
+        targets = runs.targets(notes)
     points = tuple(_run(f"{row.point.width} bits", "", row) for row in curve.rows[1:]) if curve else ()
-    label = subject.origin
+    against = next((one.reference for one in evaluation.metrics if one.metric.reference is Reference.TARGET), None)
     facts = AccuracyFacts(
-        task=str(known.task),
-        output=known.evaluated_output,
-        samples=known.rows[0].samples,
-        against=known.rows[0].outcome.measures.against,
+        task=str(evaluation.task),
+        output=evaluation.evaluated_output,
+        samples=evaluation.samples,
+        against=None if against is None else str(against),
         metric=_metric(metric),
-        metrics=tuple(
-            _metric(one)
-            for one in all_metrics()
-            if any(row.outcome.measures.figures.get(one.column) is not None for row in rows)
-        ),
-        float32=_run("float32", "", known.rows[0]),
-        fixed=_run("fixed point", label, fixed.rows[1], runs.width()) if fixed else None,
+        metrics=tuple(_metric(one.metric) for one in evaluation.metrics),
+        float32=_own("float32", "", evaluation.float32, evaluation, subject.float32, subject),
+        fixed=None
+        if subject.fixed is None
+        else _own("fixed point", subject.origin, evaluation.fixed, evaluation, subject.fixed, subject),
         targets=targets,
         curve=points,
         front=_front(points, metric),
@@ -69,20 +80,54 @@ def accuracy_facts(subject: Subject, folder: Path) -> tuple[AccuracyFacts, tuple
     return facts, tuple(dict.fromkeys(notes))
 
 
+def _metric_of(subject: Subject, evaluation: Evaluation) -> Metric:
+    """Return the metric of the summary: the one that was named, or the first that has a figure."""
+    if subject.options.metric is not None:
+        has_labels = subject.dataset is not None and subject.dataset.labels is not None
+        return find_metric(subject.options.metric, evaluation.task, has_labels=has_labels)
+    return evaluation.metrics[0].metric
+
+
 def _metric(one: Metric) -> MetricFacts:
     return MetricFacts(one.name, one.column, one.label, str(one.unit.value), one.higher_is_better)
 
 
-def _run(label: str, note: str, row: Row, bits: int | None = None) -> RunFacts:
+def _own(
+    label: str,
+    note: str,
+    figures: Mapping[str, float | None],
+    evaluation: Evaluation,
+    session: InferenceSession,
+    subject: Subject,
+) -> RunFacts:
+    """Return the row of float32 or of the formats of the report."""
+    columns = {one.metric.name: one.metric.column for one in evaluation.metrics}
+    found = {columns[name]: value for name, value in figures.items()}
+    if label == "float32":  # what compares with float32 loses nothing in it
+        exact = {"share": 1.0, "dB": math.inf}
+        for one in evaluation.metrics:
+            if found.get(one.metric.column) is None and one.reference is Reference.FLOAT32:
+                found[one.metric.column] = exact.get(str(one.metric.unit.value))
+    work = Workload(session, subject.feeds_of_one, 1)
+    costs: dict[str, float | None] = {}
+    for cost in all_costs():
+        try:
+            costs[cost.column] = cost.total(work)
+        except QEngineError:
+            costs[cost.column] = None
+    return RunFacts(label, note, _width(session), found, costs)
+
+
+def _width(session: InferenceSession) -> int | None:
+    """Return the word length that all activations have; None for no single one, and in float32."""
+    constants = session.graph.constants
+    widths = {fmt.bits for name, fmt in session.formats.items() if name not in constants}
+    return widths.pop() if len(widths) == 1 else None
+
+
+def _run(label: str, note: str, row: Row) -> RunFacts:
     outcome = row.outcome
-    return RunFacts(
-        label,
-        note,
-        bits if bits is not None else row.point.width,
-        dict(outcome.measures.figures),
-        dict(outcome.costs),
-        outcome.error,
-    )
+    return RunFacts(label, note, row.point.width, dict(outcome.measures.figures), dict(outcome.costs), outcome.error)
 
 
 def _front(curve: Sequence[RunFacts], metric: Metric) -> tuple[int, ...]:
@@ -105,9 +150,9 @@ class _Sweeps:
     folder: Path
 
     def of(self, grid: Grid, notes: list[str]) -> Sweep | None:
-        """Return the results of a grid; None, with a note, where no point of it can be computed."""
+        """Return the results of a grid; None, with a note, where it cannot be computed."""
         subject, options = self.subject, self.subject.options
-        settings = subject.settings.in_float32()
+        settings = replace(subject.settings.in_float32(), strict=subject.settings.strict)
         try:
             return sweep(
                 subject.path,
@@ -120,47 +165,13 @@ class _Sweeps:
                     batch=options.batch,
                     limit=options.limit,
                     ssim=not options.quick and _has_ssim(),
-                    metric=options.metric,
                 ),
-                session=replace(settings, strict=subject.settings.strict),
+                session=settings,
                 progress=subject.progress,
             )
         except QEngineError as error:
-            if grid.bits is None and not grid.formats and not grid.targets:
-                raise
-            notes.append(f"not in the table of accuracy: {error}")
+            notes.append(f"not among the word lengths and targets: {error}")
             return None
-
-    def any_result(self, notes: list[str]) -> Sweep:
-        """Return a sweep of a single point, for float32 alone."""
-        found = self.of(Grid(bits=[8]), notes)
-        if found is None:
-            raise QEngineError(notes.pop())
-        return found
-
-    def fixed(self, notes: list[str]) -> Sweep | None:
-        """Return the run in the formats of the report."""
-        subject = self.subject
-        if subject.fixed is None or subject.formats is None:
-            return None
-        path = self.folder / "formats.json"
-        path.write_text(json.dumps(_plain(subject.formats)), encoding="utf-8")
-        more: dict[str, Any] = {}
-        settings, rules = subject.settings, subject.fixed.rules
-        if settings.in_float32() != replace(settings, qformat=None, weight_qformat=None, formats=None):
-            more = {
-                "rules": rules_mapping(rules) or None,
-                "roundings": [str(rules.rounding)],
-                "overflows": [str(rules.overflow)],
-            }
-        return self.of(Grid(formats=[path], **more), notes)
-
-    def width(self) -> int | None:
-        """Return the word length that all activations of the report have; None for no single one."""
-        assert self.subject.fixed is not None
-        constants = self.subject.graph.constants
-        widths = {fmt.bits for name, fmt in self.subject.fixed.formats.items() if name not in constants}
-        return widths.pop() if len(widths) == 1 else None
 
     def widths(self, notes: list[str]) -> tuple[int, ...]:
         """Return the word lengths of the curve, fewer for much data."""
@@ -169,7 +180,8 @@ class _Sweeps:
         most = _QUICK_PRODUCTS if subject.options.quick else _PRODUCTS
         total = subject.products() * len(subject.dataset or ()) * len(wanted)
         if subject.options.curve is None and total > most:
-            notes.append(f"the curve has fewer word lengths, as the data is large: {_listed(_FEW)}; --curve gives others")
+            listed = ", ".join(map(str, _FEW))
+            notes.append(f"the curve has the word lengths {listed} alone, as the data is large; --curve gives others")
             return _FEW
         return wanted
 
@@ -180,17 +192,8 @@ class _Sweeps:
             target = Target.of(one)
             note = f"{target.description}; {target.status}" if target.description else str(target.status)
             result = self.of(Grid(targets=[one]), notes)
-            rows = result.rows[1:] if result else ()
-            found += [_run(target.name, note, row) for row in rows]
+            found += [_run(target.name, note, row) for row in (result.rows[1:] if result else ())]
         return tuple(found)
-
-
-def _plain(formats: Any) -> dict[str, Any]:
-    return {name: fmt if isinstance(fmt, str) else [str(one) for one in fmt] for name, fmt in formats.items()}
-
-
-def _listed(widths: Sequence[int]) -> str:
-    return ", ".join(map(str, widths))
 
 
 def _has_ssim() -> bool:
@@ -199,9 +202,3 @@ def _has_ssim() -> bool:
     except ImportError:
         return False
     return True
-
-
-def known_targets(names: Sequence[str | os.PathLike[str]]) -> None:
-    """Raise TargetError, before a run, where there is no target of a name."""
-    for name in names:
-        Target.of(name)

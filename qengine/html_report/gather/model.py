@@ -12,7 +12,6 @@ from qengine.model.digest import graph_digest
 from qengine.model.graph import Graph
 
 
-
 def model_facts(subject: Subject, tensors: Mapping[str, int]) -> ModelFacts:
     """Return the facts on a model.
 

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import platform
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from pathlib import Path
 from typing import TypeVar
 
 import qengine
+from qengine.analysis.evaluation import Evaluation
 from qengine.errors import QEngineError
 from qengine.html_report.facts import AccuracyFacts, BlameFacts, Report, TensorFacts
-from qengine.html_report.gather.accuracy import accuracy_facts
+from qengine.html_report.gather.accuracy import accuracy_facts, evaluated
 from qengine.html_report.gather.commands import commands
 from qengine.html_report.gather.memory import memory_facts
 from qengine.html_report.gather.model import model_facts
 from qengine.html_report.gather.subject import Subject
 from qengine.html_report.gather.summary import next_step, summary
-from qengine.html_report.gather.tensors import measured_tensors, plain_tensors
+from qengine.html_report.gather.tensors import measured_tensors, plain_tensors, with_evaluation
 from qengine.html_report.gather.worst import read_samples
 
 T = TypeVar("T")
@@ -49,13 +48,14 @@ class _Gathering:
             self.seconds[name] = time.perf_counter() - begun
 
 
-def gather(subject: Subject) -> tuple[Report, dict[str, float]]:
-    """Return the facts of a report, and the seconds that each part took."""
+def gather(subject: Subject) -> tuple[Report, Evaluation | None, dict[str, float]]:
+    """Return the facts of a report, the evaluation that they come from, and the seconds that each part took."""
     parts = _Gathering()
-    accuracy = _accuracy(subject, parts)
-    blame, tensors = _tensors(subject, parts)
+    evaluation = _evaluation(subject, parts)
+    accuracy = _accuracy(subject, evaluation, parts)
+    blame, tensors = _tensors(subject, evaluation, parts)
     memory = parts.part("memory", lambda: memory_facts(subject))
-    read = parts.part("data", lambda: read_samples(subject)) if subject.dataset is not None else None
+    read = parts.part("data", lambda: read_samples(subject, evaluation)) if subject.dataset is not None else None
     if subject.dataset is None:
         parts.missing["data"] = _NO_DATA
     data, worst = read or (None, None)
@@ -82,24 +82,34 @@ def gather(subject: Subject) -> tuple[Report, dict[str, float]]:
         commands=tuple(commands(subject, accuracy, blame, memory)),
         versions=_versions(),
     )
-    return report, parts.seconds
+    return report, evaluation, parts.seconds
 
 
-def _accuracy(subject: Subject, parts: _Gathering) -> AccuracyFacts | None:
+def _evaluation(subject: Subject, parts: _Gathering) -> Evaluation | None:
     if subject.dataset is None:
         parts.missing["accuracy"] = _NO_DATA
         return None
-
-    def compute() -> AccuracyFacts:
-        with tempfile.TemporaryDirectory(prefix="qengine-report-") as folder:
-            facts, notes = accuracy_facts(subject, Path(folder))
-        parts.notes += notes
-        return facts
-
-    return parts.part("accuracy", compute)
+    found = parts.part("accuracy", lambda: evaluated(subject))
+    if found is not None:
+        parts.notes += found.notes
+    return found
 
 
-def _tensors(subject: Subject, parts: _Gathering) -> tuple[BlameFacts | None, tuple[TensorFacts, ...]]:
+def _accuracy(subject: Subject, evaluation: Evaluation | None, parts: _Gathering) -> AccuracyFacts | None:
+    if evaluation is None:
+        return None
+    found = parts.part("curve", lambda: accuracy_facts(subject, evaluation))
+    if found is None:
+        parts.missing["accuracy"] = parts.missing["curve"]
+        return None
+    facts, notes = found
+    parts.notes += notes
+    return facts
+
+
+def _tensors(
+    subject: Subject, evaluation: Evaluation | None, parts: _Gathering
+) -> tuple[BlameFacts | None, tuple[TensorFacts, ...]]:
     if subject.fixed is None:
         parts.missing["tensors"] = parts.missing["blame"] = _NO_FORMATS
         return None, ()
@@ -108,10 +118,10 @@ def _tensors(subject: Subject, parts: _Gathering) -> tuple[BlameFacts | None, tu
         return None, plain_tensors(subject)
     found = parts.part("blame", lambda: measured_tensors(subject))
     if found is None:
-        return None, plain_tensors(subject)
+        return None, with_evaluation(plain_tensors(subject), evaluation)
     blame, tensors, notes = found
     parts.notes += notes
-    return blame, tensors
+    return blame, with_evaluation(tensors, evaluation)
 
 
 def _versions() -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from qengine.analysis.inspection import Inspection, inspect_model
-from qengine.analysis.sweep.progress import Progress
+from qengine.analysis.progress import Progress
 from qengine.data import zoo
 from qengine.data.datasets import Dataset, open_dataset, samples_at_once
 from qengine.data.preprocessing import Preprocessing
@@ -90,26 +90,25 @@ class Subject:
 
     def products(self) -> int:
         """Return about how many products a run of one sample makes."""
-        fed = sum(prod(np.shape(array)) for array in self.feeds_of_one.values())
+        fed: int = sum(prod(np.shape(array)) for array in self.feeds_of_one.values())
         return max(self.inspection.macs or 0, _PRODUCTS_OF_ELEMENT * fed)
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """How pictures become numbers: as given, as a bundled set or model has it, or not at all."""
-        if self.options.preprocessing is not None:
-            return self.options.preprocessing
-        entry = zoo.ENTRIES.get(self.data or "") or zoo.ENTRIES.get(self.path)
-        return entry.preprocessing if entry else Preprocessing()
+        """The conversion of pixels to numbers."""
+        return self.dataset.preprocessing if self.dataset is not None else Preprocessing()
+
+    @property
+    def preprocessing_words(self) -> str:
+        """The conversion of pixels to numbers in one line, or that there is none."""
+        if self.dataset is None or not self.dataset.reads_pixels:
+            return "none: the data holds the numbers that are fed"
+        return self.preprocessing.described()
 
     def outputs(self) -> list[str]:
         """Return the names of the outputs that are tensors."""
         values = self.graph.values
-        return [
-            one.name
-            for one in self.graph.outputs
-            if one.name not in values or values[one.name].container is None
-        ]
-
+        return [one.name for one in self.graph.outputs if one.name not in values or values[one.name].container is None]
 
 
 def open_subject(
@@ -133,9 +132,7 @@ def open_subject(
     float32 = InferenceSession(graph, settings.in_float32()).in_float32()
     fixed, origin, formats = _in_fixed_point(graph, dataset, options, settings, progress)
     shown = options.shown or (path if entry else os.path.basename(path))  # noqa: PTH119 - a name may be odd
-    return Subject(
-        shown, path, graph, float32, fixed, origin, formats, dataset, name, options, settings, progress
-    )
+    return Subject(shown, path, graph, float32, fixed, origin, formats, dataset, name, options, settings, progress)
 
 
 def _dataset(name: str, graph: Graph, options: ReportOptions, settings: SessionOptions) -> Dataset:

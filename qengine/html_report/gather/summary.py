@@ -41,12 +41,17 @@ def _sentence(words: str, accuracy: AccuracyFacts) -> str:
     assert run is not None
     value, exact = run.figures.get(metric.column), accuracy.float32.figures.get(metric.column)
     samples = f"{accuracy.samples:,} sample{'s' * (accuracy.samples != 1)}"
-    label = metric.label if metric.label.isupper() or " " not in metric.label else metric.label[0].lower() + metric.label[1:]
+    label = (
+        metric.label
+        if metric.label.isupper() or " " not in metric.label
+        else metric.label[0].lower() + metric.label[1:]
+    )
     if value is None:
         return f"With {words} the output has no {label} on {samples}"
     if math.isinf(value):
         return f"With {words} the output loses nothing on {samples}"
-    if metric_named(metric.name).reference is Reference.FLOAT32 or exact is None or math.isinf(exact):
+    against_float32 = metric_named(metric.name).reference is Reference.FLOAT32 or accuracy.against == "float32"
+    if against_float32 or exact is None or math.isinf(exact):
         if metric.unit == "share":
             return f"{_start(words)} keeps {metric_text(metric, value)} of the answers of float32 on {samples}"
         return f"{_start(words)} gives an {label} of {metric_text(metric, value)} on {samples}"
@@ -88,7 +93,9 @@ def _cause(blame: BlameFacts | None, tensors: Sequence[TensorFacts]) -> str:
         return ""
     name, gain = shortened(worst.name, _NAME), worst.gain_db
     if gain >= _CULPRIT_DB:
-        without = "nothing would be lost" if math.isinf(gain) else f"without its rounding the output gains {decibels(gain)}"
+        without = (
+            "nothing would be lost" if math.isinf(gain) else f"without its rounding the output gains {decibels(gain)}"
+        )
         return f"; '{name}' is why ({without})"
     return f"; the noise comes from many tensors ('{name}' costs most, {decibels(gain)})"
 
@@ -110,13 +117,13 @@ def next_step(accuracy: AccuracyFacts | None, blame: BlameFacts | None) -> str:
     shortest, tolerance = _shortest(accuracy), _tolerance(accuracy.metric)
     own = accuracy.fixed.bits
     if _is_good(accuracy, accuracy.fixed):
-        shorter = (
-            f" {shortest} bits would do too, within {tolerance}." if shortest and own and shortest < own else ""
-        )
+        shorter = f" {shortest} bits would do too, within {tolerance}." if shortest and own and shortest < own else ""
         return f"The loss is within {tolerance}: export these formats (qengine export, qengine quantize).{shorter}"
     longer = f"{shortest} bits stay within {tolerance} of float32; or " if shortest and own and shortest > own else ""
     advice = f"{longer}{verdict}" if verdict else longer.removesuffix("; or ")
-    return f"{_start(advice)}." if advice else "Give longer words, or search for a length of each tensor (qengine search)."
+    return (
+        f"{_start(advice)}." if advice else "Give longer words, or search for a length of each tensor (qengine search)."
+    )
 
 
 def _tolerance(metric: MetricFacts) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
 from math import isfinite
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from qengine.analysis.blame import Blame, TensorBlame, blame
+from qengine.analysis.evaluation import Evaluation
 from qengine.html_report.facts import Bars, BlameFacts, TensorFacts
 from qengine.html_report.gather.subject import Subject
 from qengine.qformat import Format, QFormat
@@ -73,6 +75,24 @@ def plain_tensors(subject: Subject) -> tuple[TensorFacts, ...]:
     return tuple(
         TensorFacts(**_format_facts(name, kinds.get(computed.get(name, ""), "activation"), computed.get(name, ""), fmt))
         for name, fmt in subject.fixed.formats.items()
+    )
+
+
+def with_evaluation(tensors: tuple[TensorFacts, ...], evaluation: Evaluation | None) -> tuple[TensorFacts, ...]:
+    """Return tensors with the figures that an evaluation has on all samples; constants keep their own."""
+    known = {one.name: one for one in evaluation.tensors} if evaluation is not None else {}
+    return tuple(
+        replace(
+            one,
+            elements=known[one.name].elements,
+            sqnr_db=known[one.name].sqnr_db,
+            saturated=known[one.name].saturated,
+            underflowed=known[one.name].underflowed,
+            unused_bits=known[one.name].unused_bits,
+        )
+        if one.name in known
+        else one
+        for one in tensors
     )
 
 

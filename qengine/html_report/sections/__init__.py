@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from qengine.html_report.facts import Report
-from qengine.html_report.sections import accuracy, blame, ending, formats, graph, memory, operators, samples, summary, tensors
+from qengine.html_report.sections import (
+    accuracy,
+    blame,
+    ending,
+    formats,
+    graph,
+    memory,
+    operators,
+    samples,
+    summary,
+    tensors,
+)
 from qengine.html_report.sections.section import Section
 
 _ORDER = (

@@ -20,7 +20,7 @@ def section(report: Report) -> Section:
     against = f" Pictures are compared with {facts.against}." if facts.against else ""
     rows = [facts.float32, *([facts.fixed] if facts.fixed else []), *facts.targets]
     targets = (
-        "A target computes as that device does, in formats that are chosen for it; sums, roundings and overflows are its own."
+        "A target computes as that device does, in formats that are chosen for it."
         if facts.targets
         else "No targets were compared; --targets names some."
     )
@@ -39,13 +39,23 @@ def curve_section(report: Report) -> Section:
     """Return the section on word lengths."""
     title, facts = "Word length", report.accuracy
     if facts is None or not facts.curve:
-        body = reason(report, "accuracy") if facts is None else paragraph("There is no curve of word lengths.", class_="missing")
+        body = (
+            reason(report, "accuracy")
+            if facts is None
+            else paragraph("There is no curve of word lengths.", class_="missing")
+        )
         return Section("curve", title, (body,))
     charts = [
         element("figure", chart, element("figcaption", caption))
         for chart, caption in (
-            (accuracy_chart(facts), "Formats are chosen anew from the data for each word length. Large: the formats of this report."),
-            (pareto_chart(facts), "Filled: no other word length is both smaller and better. Large: the formats of this report; green: targets."),
+            (
+                accuracy_chart(facts),
+                "Formats are chosen from the data for each word length. Large: the formats of this report.",
+            ),
+            (
+                pareto_chart(facts),
+                "Filled: no other length is smaller and better. Large: the formats of this report; green: targets.",
+            ),
         )
         if chart is not None
     ]
@@ -62,13 +72,24 @@ def curve_section(report: Report) -> Section:
 
 
 def _table(
-    caption: str, facts: AccuracyFacts, runs: tuple[RunFacts, ...] | list[RunFacts], first: str, front: frozenset[int] | None = None
+    caption: str,
+    facts: AccuracyFacts,
+    runs: tuple[RunFacts, ...] | list[RunFacts],
+    first: str,
+    front: frozenset[int] | None = None,
 ) -> Markup:
-    headings = [first, *(one.label for one in facts.metrics), "Weights", *(["Pareto front"] if front is not None else [])]
+    headings = [
+        first,
+        *(one.label for one in facts.metrics),
+        "Weights",
+        *(["Pareto front"] if front is not None else []),
+    ]
     return table(caption, headings, _rows(facts, runs, front), numbers=range(1, len(facts.metrics) + 2))
 
 
-def _rows(facts: AccuracyFacts, runs: tuple[RunFacts, ...] | list[RunFacts], front: frozenset[int] | None) -> Iterator[Row]:
+def _rows(
+    facts: AccuracyFacts, runs: tuple[RunFacts, ...] | list[RunFacts], front: frozenset[int] | None
+) -> Iterator[Row]:
     for i, run in enumerate(runs):
         bits = f"{run.bits} bits" if run.bits and not run.label.endswith("bits") else ""
         words = ", ".join(filter(None, (bits, run.note)))

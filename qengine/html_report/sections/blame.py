@@ -53,12 +53,15 @@ def section(report: Report) -> Section:
             table(
                 "SQNR at the output with these tensors rounded",
                 ("Rounded", "SQNR"),
-                (Row((name, Cell(decibels(value), value if value is None else min(value, 1e6)))) for name, value in rows),
+                (
+                    Row((name, Cell(decibels(value), value if value is None else min(value, 1e6))))
+                    for name, value in rows
+                ),
                 numbers=(1,),
             ),
             paragraph(
-                "Cost: what the output gains when this tensor alone is not rounded, and all others are. Alone: the SQNR at "
-                "the output when nothing else is rounded. Share: its part of the noise that all tensors make alone."
+                "Cost: what the output gains when this tensor alone is not rounded, and all others are. Alone: the "
+                "SQNR at the output when nothing else is rounded. Share: its part of the noise of all, each alone."
             ),
             table("What each tensor costs", ("Tensor", "Kind", "Cost", "Alone", "Share"), listed(), numbers=(2, 3, 4)),
             paragraph(f"{more:,} more tensors that cost less are left out.") if more > 0 else None,

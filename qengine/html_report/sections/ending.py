@@ -37,7 +37,10 @@ def commands_section(report: Report) -> Section:
     return Section(
         "commands",
         "Commands",
-        (paragraph("Run them where the files are; formats.json is the file that the command under Formats writes."), body),
+        (
+            paragraph("Run them where the files are; formats.json is the file that the command under Formats writes."),
+            body,
+        ),
     )
 
 
@@ -52,7 +55,9 @@ def versions_section(report: Report) -> Section:
         "versions",
         "Versions",
         (
-            paragraph("Equal versions, formats and digests give equal integers on every machine, and this file byte by byte."),
+            paragraph(
+                "Equal versions, formats and digests give equal integers on every machine, and this file byte by byte."
+            ),
             table("Versions and digests", ("What", "Which"), rows),
         ),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from qengine.analysis.plot_style import GRADES_DB
 from qengine.html_report.charts.graph import MAX_DRAWN, graph_chart
 from qengine.html_report.facts import Report
@@ -30,14 +32,18 @@ def section(report: Report) -> Section:
         "div",
         [
             element("button", label, type="button", data_zoom=action, aria_label=name)
-            for label, action, name in (("+", "in", "Zoom in"), ("−", "out", "Zoom out"), ("Whole", "fit", "Show the whole graph"))
+            for label, action, name in (
+                ("+", "in", "Zoom in"),
+                ("−", "out", "Zoom out"),
+                ("Whole", "fit", "Show the whole graph"),
+            )
         ],
         class_="tools",
         hidden=True,
     )
     keys = element(
         "p",
-        "Drag to move; wheel with Ctrl, pinch, or + and − to zoom; arrow keys move. A box leads to the row of its tensor.",
+        "Drag or arrow keys to move; wheel with Ctrl, pinch, or + and − to zoom. A box leads to its tensor.",
         class_="hint",
         id="graph-hint",
     )
@@ -56,8 +62,12 @@ def section(report: Report) -> Section:
         "The model",
         (
             paragraph(text),
-            element("ul", [element("li", f"Input {shortened(one, 120)}") for one in model.inputs[:12]],
-                    [element("li", f"Output {shortened(one, 120)}") for one in model.outputs[:12]], class_="plain"),
+            element(
+                "ul",
+                [element("li", f"Input {shortened(one, 120)}") for one in model.inputs[:12]],
+                [element("li", f"Output {shortened(one, 120)}") for one in model.outputs[:12]],
+                class_="plain",
+            ),
             _legend(report),
             skip,
             tools,
@@ -73,7 +83,7 @@ def section(report: Report) -> Section:
 def _legend(report: Report) -> Markup | None:
     if not any(one.sqnr_db is not None for one in report.tensors):
         return None
-    low = [f"below {GRADES_DB[0]:g} dB", *(f"{a:g} to {b:g}" for a, b in zip(GRADES_DB, GRADES_DB[1:], strict=False))]
+    low = [f"below {GRADES_DB[0]:g} dB", *(f"{a:g} to {b:g}" for a, b in pairwise(GRADES_DB))]
     texts = [*low, f"{GRADES_DB[-1]:g} dB and more"]
     items = [element("li", element("span", class_=f"swatch q{i}"), one) for i, one in enumerate(texts)]
     return element("ul", element("li", "SQNR of what a node computes:"), items, class_="legend")

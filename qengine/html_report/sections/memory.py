@@ -26,10 +26,12 @@ def section(report: Report) -> Section:
                 f"As C for a device: {kibibytes(facts.flash)} of weights and tables in flash; an arena of "
                 f"{kibibytes(facts.arena)} in RAM ({least}), with {kibibytes(facts.inputs)} for inputs and "
                 f"{kibibytes(facts.outputs)} for outputs; {large(facts.macs)} products, about "
-                f"{large(facts.instructions)} instructions on a Cortex-M4 with DSP, an estimate. Words are not packed: each "
-                "takes 1, 2 or 4 bytes."
+                f"{large(facts.instructions)} instructions on a Cortex-M4 with DSP, an estimate. Words are not packed: "
+                "each takes 1, 2 or 4 bytes."
             ),
-            element("figure", chart, element("figcaption", "The arena over time: a box is the memory of a tensor.")) if chart else None,
+            element("figure", chart, element("figcaption", "The arena over time: a box is the memory of a tensor."))
+            if chart
+            else None,
             table(
                 "Operations of the network in C",
                 ("Operation", "Operator", "Products", "Weights", "Output", "In place", "Instructions"),

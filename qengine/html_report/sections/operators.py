@@ -37,7 +37,12 @@ def section(report: Report) -> Section:
         "operators",
         "Operators",
         (
-            table("Operators of the model", ("Operator", "In fixed point", "Nodes", "Multiply-accumulates"), rows, numbers=(2, 3)),
+            table(
+                "Operators of the model",
+                ("Operator", "In fixed point", "Nodes", "Multiply-accumulates"),
+                rows,
+                numbers=(2, 3),
+            ),
             [paragraph("These are not computed as integers:"), element("ul", listed)]
             if listed
             else paragraph("Every node that is needed is computed in integers, or only decides shapes."),

@@ -20,7 +20,15 @@ def data_section(report: Report) -> Section:
     labels = "with labels" if facts.has_labels else "without labels"
     read = f" Ranges are of the first {facts.read:,}." if facts.read < facts.samples else ""
     rows = (
-        Row((name_of(one.name), one.shape, one.dtype, Cell(number(one.least), one.least), Cell(number(one.most), one.most)))
+        Row(
+            (
+                name_of(one.name),
+                one.shape,
+                one.dtype,
+                Cell(number(one.least), one.least),
+                Cell(number(one.most), one.most),
+            )
+        )
         for one in facts.inputs
     )
     return Section(
@@ -39,7 +47,11 @@ def worst_section(report: Report) -> Section:
     facts, title = report.worst, "Worst samples"
     if facts is None or not facts.samples:
         return Section("worst", title, (reason(report, "worst"),))
-    return Section("worst", title, (paragraph(_sentence(facts)), element("ol", list(map(_sample, facts.samples)), class_="samples")))
+    return Section(
+        "worst",
+        title,
+        (paragraph(_sentence(facts)), element("ol", list(map(_sample, facts.samples)), class_="samples")),
+    )
 
 
 def _sentence(facts: WorstFacts) -> str:
@@ -47,8 +59,9 @@ def _sentence(facts: WorstFacts) -> str:
         return f"The samples whose output differs most from float32, of {facts.looked_at:,}."
     begin = f"Fixed point changes the class of {facts.flipped:,} of {facts.looked_at:,} samples"
     if facts.broken is None or facts.mended is None:
-        return f"{begin}. Those come first, then the samples whose output differs most."
-    return f"{begin}: {facts.broken:,} from right to wrong, {facts.mended:,} from wrong to right. Those come first."
+        return f"{begin}. They come first, then the samples whose output differs most."
+    both = f"{facts.broken:,} from right to wrong, {facts.mended:,} from wrong to right"
+    return f"{begin}: {both}. They come first, then the samples whose output differs most."
 
 
 def _sample(one: SampleFacts) -> Markup:
@@ -61,9 +74,13 @@ def _sample(one: SampleFacts) -> Markup:
 
 def _lines(one: SampleFacts) -> Iterator[Markup]:
     yield element("strong", f"Sample {one.index:,}")
+    if one.name is not None:
+        yield element("span", shortened(one.name, 60))
     if one.float32_class is not None:
         flips = one.float32_class != one.fixed_class
-        yield element("span", f"float32 says {one.float32_class}, fixed point {one.fixed_class}", class_="bad" if flips else None)
+        yield element(
+            "span", f"float32 says {one.float32_class}, fixed point {one.fixed_class}", class_="bad" if flips else None
+        )
         if one.label is not None:
             yield element("span", f"label {one.label}")
     yield element("span", f"SQNR {decibels(one.sqnr_db)}")

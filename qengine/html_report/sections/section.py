@@ -75,7 +75,9 @@ def table(caption: str, headings: Sequence[str], rows: Iterable[Row], *, numbers
         rest = element(
             "details",
             element("summary", f"{more:,} more rows"),
-            _scrolled(f"{caption}, more rows", element("table", element("thead", head), element("tbody", body[_OPEN_ROWS:]))),
+            _scrolled(
+                f"{caption}, more rows", element("table", element("thead", head), element("tbody", body[_OPEN_ROWS:]))
+            ),
             class_="rows",
         )
     return Markup(
@@ -121,7 +123,9 @@ def reason(report: Report, name: str) -> Markup:
 def bar(share: float, grade: str) -> Markup:
     """Return a bar of a share of the width of its cell."""
     width = max(0.0, min(100.0, 100.0 * share))
-    return element("span", element("span", style=f"width:{width:.1f}%", class_=f"fill {grade}"), class_="bar", aria_hidden="true")
+    return element(
+        "span", element("span", style=f"width:{width:.1f}%", class_=f"fill {grade}"), class_="bar", aria_hidden="true"
+    )
 
 
 def paragraph(*children: Any, **attributes: Any) -> Markup:

@@ -19,7 +19,9 @@ def section(report: Report) -> Section:
         (
             paragraph(report.summary, class_="lead"),
             paragraph(element("strong", "Next step: "), report.next_step),
-            element("dl", [element("div", element("dt", a), element("dd", b)) for a, b in _figures(report)], class_="cards"),
+            element(
+                "dl", [element("div", element("dt", a), element("dd", b)) for a, b in _figures(report)], class_="cards"
+            ),
         ),
     )
 

@@ -26,9 +26,9 @@ def section(report: Report) -> Section:
         return Section("tensors", title, (reason(report, "tensors"),))
     measured = report.blame is not None
     text = (
-        f"The SQNR of each tensor in the run in fixed point against float32, over {report.blame.samples:,} samples, and the "
-        "histogram of its values in float32 on a logarithmic scale. Dashed lines are the ends of the format; values "
-        "beyond them saturate. The tensor that costs most comes first."
+        f"SQNR and losses are those of the run in fixed point against float32, over all samples; histograms and "
+        f"constants are of the first {report.blame.samples:,}, in float32, with counts on a logarithmic scale. Dashed "
+        "lines are the ends of the format: values beyond them saturate. The tensor that costs most comes first."
         if report.blame is not None
         else f"Formats alone: {report.missing.get('blame', 'nothing was measured')}."
     )
@@ -36,7 +36,9 @@ def section(report: Report) -> Section:
     left_out = len(report.tensors) - MAX_ROWS
     notes = []
     if hidden > 0:
-        notes.append(f"Histograms are of the {MAX_HISTOGRAMS} tensors that cost most; {hidden:,} more have figures alone.")
+        notes.append(
+            f"Histograms are of the {MAX_HISTOGRAMS} tensors that cost most; {hidden:,} more have figures alone."
+        )
     if left_out > 0:
         notes.append(f"The table has {MAX_ROWS:,} tensors; {left_out:,} more are left out.")
     headings = ["Tensor", "Format"]

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from qengine.analysis.sweep.progress import Progress, silent
+from qengine.analysis.evaluation import Evaluation
+from qengine.analysis.progress import Progress, silent
 from qengine.atomic_files import check_writable, replacing
 from qengine.errors import OptionError
 from qengine.html_report.facts import Report
-from qengine.html_report.gather.accuracy import known_targets
 from qengine.html_report.gather.report import gather
 from qengine.html_report.gather.subject import open_subject
 from qengine.html_report.options import ReportKeywords, ReportOptions
@@ -24,6 +24,7 @@ from qengine.model.graph import Graph
 from qengine.model.protos import model_proto
 from qengine.runtime.options import SessionOptions
 from qengine.runtime.session import InferenceSession
+from qengine.targets import Target
 
 if TYPE_CHECKING:
     import onnx  # noqa: TID251 - for the type checker only
@@ -38,17 +39,19 @@ class WrittenReport:
     Attributes
     ----------
     path : the HTML file.
-    facts : its numbers.
+    facts : numbers of the report.
+    evaluation : figures on all samples; None without data, or where a run failed.
     seconds : time that each part took.
     """
 
     path: Path
     facts: Report
+    evaluation: Evaluation | None
     seconds: dict[str, float]
 
     @property
     def summary(self) -> str:
-        """What came out, in a sentence."""
+        """The outcome in a sentence."""
         return self.facts.summary
 
 
@@ -75,7 +78,7 @@ def report(
     output
         The file to write.
     options
-        What the report computes; None for the defaults.
+        Parts and data of the report; None for the defaults.
     session
         Options of every session: formats, a target, arithmetic and limits. Without formats, they are chosen from the
         data.
@@ -88,8 +91,8 @@ def report(
     Raises
     ------
     QEngineError
-        If the model or the data cannot be read, an option is not valid, or the file cannot be written. A part of the
-        report that cannot be computed is no error: the page says why.
+        If the model or the data cannot be read, an option is not valid, or the file cannot be written. Where a part
+        cannot be computed, the page says why.
 
     Examples
     --------
@@ -105,16 +108,17 @@ def report(
         session = model.options
     wanted = options_with(ReportOptions, options, keywords)
     settings = options_with(SessionOptions, session, keywords)
-    known_targets(wanted.compared)
+    for one in wanted.compared:
+        Target.of(one)  # an unknown one is refused before a long run
     with _as_path(model) as (path, name):
         if name is not None and wanted.shown is None:
             wanted = options_with(ReportOptions, wanted, {"shown": name})
         check_writable(output, path)
         subject = open_subject(path, None if data is None else os.fspath(data), wanted, settings, progress or silent)
-        facts, seconds = gather(subject)
+        facts, evaluation, seconds = gather(subject)
     with replacing(output) as temporary:
         temporary.write_text(page(facts), encoding="utf-8", newline="\n")
-    return WrittenReport(Path(output), facts, seconds)
+    return WrittenReport(Path(output), facts, evaluation, seconds)
 
 
 @contextmanager
@@ -141,7 +145,5 @@ def _content(model: Any) -> bytes:
         graph = model_proto(graph, opsets)
     serialize: Callable[[], bytes] | None = getattr(graph, "SerializeToString", None)
     if serialize is None:
-        raise OptionError(
-            f"a model is a path, bytes, an onnx.ModelProto or a session, not {type(model).__name__}"
-        )
+        raise OptionError(f"a model is a path, bytes, an onnx.ModelProto or a session, not {type(model).__name__}")
     return serialize()
