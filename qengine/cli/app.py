@@ -16,7 +16,7 @@ from qengine.cli.project.command import NoProject, ProjectCommand, ProjectFile, 
 from qengine.cli.project.find import without_project
 
 COMMANDS = (
-    *("init", "run", "inspect", "calibrate", "quantize", "sweep", "search", "compare", "targets", "bench"),
+    *("init", "run", "inspect", "calibrate", "quantize", "sweep", "search", "report", "compare", "targets", "bench"),
     "doctor",
 )
 """The commands in the order of the help; each is the function of its name in the module of its name."""
