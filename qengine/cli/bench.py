@@ -75,15 +75,18 @@ def bench(
     entry = zoo.find(model)
     path = zoo.path_of(model)
     session = open_session(path, fixed.session_options(kernels))
-    preprocessing = source.preprocessing(entry)
+    base = source.base(model, session.graph, fixed.formats)
+    preprocessing = source.preprocessing(base)
     given = source.arrays(session.graph, preprocessing, kernels.max_elements)
-    feeds = _feeds(session, {**(entry.sample(preprocessing).feeds if entry else {}), **given})
+    sample = entry.sample(preprocessing) if entry else None
+    pixels = source.applied(base, session.graph, others=sample.pixels_beside(given) if sample else ())
+    feeds = _feeds(session, {**(sample.feeds if sample else {}), **given})
     with status(f"measuring {model}", quiet=command.json), np.errstate(all="ignore"):
         executor = executor_of(session, feeds)
         bits = _word_length(session)
         rivals = rival_runs(names, RivalSetup(path, feeds, bits, executor.threads))
         report = bench_model(session, feeds, rivals, seconds)
-    return (report_record if command.json else report_table)(model, report, bits)
+    return (report_record if command.json else report_table)(model, pixels, report, bits)
 
 
 def _feeds(session: InferenceSession, given: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

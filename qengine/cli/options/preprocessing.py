@@ -1,14 +1,24 @@
 """Options of preprocessing: how pictures become the numbers of a model."""
 
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
 
 import typer
 
 from qengine.cli import parsing
 from qengine.cli.options.panels import PREPROCESSING
+from qengine.data.applied import Base
 from qengine.data.preprocessing import Preprocessing
-from qengine.data.zoo import Entry
+
+
+class _OfProject(str):
+    """Text of an option that was not typed, and that the project has."""
+
+
+def _marked(context: typer.Context, parameter: typer.CallbackParam, value: str | None) -> str | None:
+    """Return the text of an option, marked if it is the project's."""
+    source = context.get_parameter_source(parameter.name or "")
+    return _OfProject(value) if value is not None and getattr(source, "name", "") == "DEFAULT_MAP" else value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +39,7 @@ class PreprocessingOptions:
         typer.Option(
             metavar="X",
             help="Standard deviation that is divided by, on the scale of --mean, such as 0.229,0.224,0.225.",
+            callback=_marked,
             rich_help_panel=PREPROCESSING,
         ),
     ] = None
@@ -37,6 +48,7 @@ class PreprocessingOptions:
         typer.Option(
             metavar="X",
             help="Factor of pixels 0..255 in place of --std, such as 1/255: (pixel - mean) * scale.",
+            callback=_marked,
             rich_help_panel=PREPROCESSING,
         ),
     ] = None
@@ -57,9 +69,13 @@ class PreprocessingOptions:
         ),
     ] = None
     bgr: Annotated[
-        bool,
-        typer.Option("--bgr", metavar="", help="The model's first channel is blue.", rich_help_panel=PREPROCESSING),
-    ] = False
+        bool | None,
+        typer.Option(
+            "--bgr/--rgb",
+            help="Whether the model's first channel is blue; means and standard deviations are in its order.",
+            rich_help_panel=PREPROCESSING,
+        ),
+    ] = None
     layout: Annotated[
         str | None,
         typer.Option(
@@ -78,22 +94,50 @@ class PreprocessingOptions:
         ),
     ] = None
 
-    def preprocessing(self, entry: Entry | None) -> Preprocessing:
-        """Return the preprocessing that was typed; what was left out is that of a bundled model, or the default.
+    def typed_preprocessing(self) -> dict[str, str | bool]:
+        """Return what was typed, or is in the project, of how numbers and sizes come about, by the name of the field.
+
+        On the command line --scale takes the place of the project's std, and --std that of its scale.
+        """
+        found = {name: getattr(self, name) for name in _FIELDS if getattr(self, name) is not None}
+        if {"scale", "std"} <= found.keys():
+            of_project = [name for name in ("scale", "std") if isinstance(found[name], _OfProject)]
+            if len(of_project) == 1:
+                del found[of_project[0]]
+        return found
+
+    def preprocessing(self, base: Base) -> Preprocessing:
+        """Return the preprocessing that was typed; what was left out is that of the base.
 
         Raises
         ------
         OptionError
             If an option has another form, or two contradict each other.
         """
+        typed: dict[str, Any] = self.typed_preprocessing()
+        if base.is_recorded and typed.keys() & _NUMBERS:
+            # What differs from a record is refused, and the refusal says what was typed, without the record's rest.
+            base = replace(base, preprocessing=replace(base.preprocessing, scale=(1.0,), mean=(0.0,)))
         return Preprocessing.of(
-            scale=parsing.some_numbers("--scale", self.scale),
-            mean=parsing.some_numbers("--mean", self.mean),
-            std=parsing.some_numbers("--std", self.std),
-            resize=parsing.some_lengths("--resize", self.resize),
-            crop=parsing.some_lengths("--crop", self.crop),
-            bgr=self.bgr or None,
-            layout=self.layout,
-            convert=parsing.some_words("--convert", self.convert),
-            base=entry.preprocessing if entry else None,
+            scale=parsing.some_numbers("--scale", typed.get("scale")),
+            mean=parsing.some_numbers("--mean", typed.get("mean")),
+            std=parsing.some_numbers("--std", typed.get("std")),
+            resize=parsing.some_lengths("--resize", typed.get("resize")),
+            crop=parsing.some_lengths("--crop", typed.get("crop")),
+            bgr=typed.get("bgr"),
+            layout=typed.get("layout"),
+            convert=parsing.some_words("--convert", typed.get("convert")),
+            base=base.preprocessing,
         )
+
+    def typed_options(self) -> tuple[str, ...]:
+        """Return the options that were typed and change numbers or sizes, as they are typed."""
+        return tuple(
+            "--rgb" if name == "bgr" and value is False else f"--{name}"
+            for name, value in self.typed_preprocessing().items()
+            if name not in ("layout", "convert")
+        )
+
+
+_NUMBERS = {"scale", "mean", "std"}
+_FIELDS = ("mean", "std", "scale", "resize", "crop", "bgr", "layout", "convert")

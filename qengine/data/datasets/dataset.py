@@ -66,9 +66,9 @@ class Source(ABC):
     preprocessing: Preprocessing = Preprocessing()
 
     @property
-    def reads_pixels(self) -> bool:
-        """Whether samples are pixels, to which preprocessing is applied: images, or uint8 where numbers are real."""
-        return False
+    def pixels(self) -> tuple[str, ...]:
+        """The names of the inputs and targets that are made of pixels: of images, or uint8 where numbers are real."""
+        return ()
 
     @abstractmethod
     def __len__(self) -> int:
@@ -146,7 +146,12 @@ class Dataset:
     @property
     def reads_pixels(self) -> bool:
         """Whether preprocessing is applied to anything: to images, or to uint8 arrays for real numbers."""
-        return self._source.reads_pixels
+        return bool(self.pixels)
+
+    @property
+    def pixels(self) -> tuple[str, ...]:
+        """The names of the inputs and targets that are made of pixels."""
+        return self._source.pixels
 
     def __iter__(self) -> Iterator[dict[str, NDArray[Any]]]:
         """Yield the feeds of each run."""

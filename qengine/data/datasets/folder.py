@@ -54,9 +54,11 @@ class FolderSource(Source):
         return f"folder {self.names} {self.preprocessing}"
 
     @property
-    def reads_pixels(self) -> bool:
-        """Whether the files are images, or the first holds uint8 where the input takes real numbers."""
-        return is_image(str(self._paths[0])) or are_pixels(self._read(self._paths[0]).dtype, self._declared)
+    def pixels(self) -> tuple[str, ...]:
+        """The name of the input if the files are images, or the first holds uint8 where real numbers are taken."""
+        first = self._paths[0]
+        has_pixels = is_image(str(first)) or are_pixels(self._read(first).dtype, self._declared)
+        return self.names if has_pixels else ()
 
     def items(self) -> Iterator[Item]:
         """Yield the sample of each file."""

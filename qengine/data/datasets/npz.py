@@ -118,10 +118,10 @@ class NpzSource(Source):
         return f"npz {self.names} {self.preprocessing}"
 
     @property
-    def reads_pixels(self) -> bool:
-        """Whether an array of inputs or targets holds uint8 where real numbers are taken."""
-        pairs = [*self._inputs.values(), *((_REAL, array) for array in self._targets.values())]
-        return any(are_pixels(array.dtype, declared) for declared, array in pairs)
+    def pixels(self) -> tuple[str, ...]:
+        """The names of the inputs and targets whose arrays hold uint8 where real numbers are taken."""
+        arrays = {**self._inputs, **{name: (_REAL, array) for name, array in self._targets.items()}}
+        return tuple(name for name, (declared, array) in arrays.items() if are_pixels(array.dtype, declared))
 
     def items(self) -> Iterator[Item]:
         """Yield the samples."""
