@@ -56,9 +56,9 @@ class CompareOptions:
     order: Annotated[
         str,
         typer.Option(
-            "--layout",
-            metavar="auto|L",
-            help="Order of the elements in the dump, such as NCHW, NHWC or NCHW16c.",
+            "--element-order",
+            metavar="ORDER",
+            help="Order of the elements in the dump: nchw, nhwc, blocks of channels as nchw16c, or auto to find out.",
             rich_help_panel=PANEL,
         ),
     ] = "auto"
@@ -82,13 +82,13 @@ class CompareOptions:
     ] = False
     html: Annotated[
         Path | None,
-        typer.Option("-o", "--out", metavar="FILE.html", help="Write a page with heat maps.", rich_help_panel=PANEL),
+        typer.Option("-o", "--out", metavar="FILE", help="Write a page with heat maps.", rich_help_panel=PANEL),
     ] = None
     learned: Annotated[
         Path | None,
         typer.Option(
             "--learn",
-            metavar="FILE.toml",
+            metavar="FILE",
             help="Write the simplest rules that explain every operator as a target.",
             rich_help_panel=PANEL,
         ),
@@ -105,7 +105,7 @@ def compare(
     *,
     reference: Reference,
     dump: DumpPath,
-    data: options.DataBesideLayout,
+    data: options.DataOptions,
     compared: CompareOptions,
     fixed: options.FixedPointOptions,
     kernels: options.KernelOptions,
@@ -157,14 +157,14 @@ def _is_dump(path: str) -> bool:
 
 def _subject(
     reference: str,
-    data: options.DataBesideLayout,
+    data: options.DataOptions,
     compared: CompareOptions,
     fixed: options.FixedPointOptions,
     kernels: options.KernelOptions,
 ) -> tuple[Subject, Applied]:
     """Return what a dump is compared with, and how the pixels of its inputs were read."""
     if is_pack_folder(reference):
-        if data != options.DataBesideLayout():
+        if data != options.DataOptions():
             raise OptionError("a pack has its own inputs: leave out -i, --data and how they are read")
         if compared.model_of_pack is None:
             if fixed != options.FixedPointOptions():
@@ -184,7 +184,7 @@ def _subject(
 
 def _subject_of_c(
     reference: str,
-    data: options.DataBesideLayout,
+    data: options.DataOptions,
     compared: CompareOptions,
     fixed: options.FixedPointOptions,
     kernels: options.KernelOptions,
@@ -202,7 +202,7 @@ def _subject_of_c(
 
 
 def _with_samples(
-    model: str, session: InferenceSession, data: options.DataBesideLayout, kernels: options.KernelOptions, base: Base
+    model: str, session: InferenceSession, data: options.DataOptions, kernels: options.KernelOptions, base: Base
 ) -> tuple[Subject, Applied]:
     entry = zoo.find(model)
     if data.data is not None:
@@ -225,7 +225,7 @@ def _with_samples(
 
 
 def _with_inputs(
-    model: str, subject: Subject, read: Dump, data: options.DataBesideLayout, formats: Path | None
+    model: str, subject: Subject, read: Dump, data: options.DataOptions, formats: Path | None
 ) -> tuple[Subject, Applied]:
     """Return a subject with the inputs in the dump; for a bundled model, with its sample where the dump has none."""
     try:
@@ -240,8 +240,8 @@ def _with_inputs(
         return Subject(subject.session, [dict(sample.feeds)], ["0"]), pixels
 
 
-def _refuse_options(fixed: options.FixedPointOptions, data: options.DataBesideLayout, compared: CompareOptions) -> None:
-    if fixed != options.FixedPointOptions() or data != options.DataBesideLayout():
+def _refuse_options(fixed: options.FixedPointOptions, data: options.DataOptions, compared: CompareOptions) -> None:
+    if fixed != options.FixedPointOptions() or data != options.DataOptions():
         raise OptionError("two dumps are compared unchanged: leave out formats, rules and inputs")
     for name, value in (("--learn", compared.learned), ("-o", compared.html), ("--model", compared.model_of_pack)):
         if value is not None:

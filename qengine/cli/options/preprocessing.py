@@ -11,16 +11,6 @@ from qengine.data.applied import Base
 from qengine.data.preprocessing import Preprocessing
 
 
-class _OfProject(str):
-    """Text of an option that was not typed, and that the project has."""
-
-
-def _marked(context: typer.Context, parameter: typer.CallbackParam, value: str | None) -> str | None:
-    """Return the text of an option, marked if it is the project's."""
-    source = context.get_parameter_source(parameter.name or "")
-    return _OfProject(value) if value is not None and getattr(source, "name", "") == "DEFAULT_MAP" else value
-
-
 @dataclass(frozen=True, kw_only=True)
 class PreprocessingOptions:
     """Preprocessing as typed; None where something was left out. See `Preprocessing.of`."""
@@ -28,7 +18,7 @@ class PreprocessingOptions:
     mean: Annotated[
         str | None,
         typer.Option(
-            metavar="X",
+            metavar="NUMBERS",
             help="Mean that is subtracted: one number, or one per channel. As torchvision has it, of pictures in "
             "[0, 1], such as 0.485,0.456,0.406; where a number is beyond 1, of pixels 0..255.",
             rich_help_panel=PREPROCESSING,
@@ -37,18 +27,16 @@ class PreprocessingOptions:
     std: Annotated[
         str | None,
         typer.Option(
-            metavar="X",
+            metavar="NUMBERS",
             help="Standard deviation that is divided by, on the scale of --mean, such as 0.229,0.224,0.225.",
-            callback=_marked,
             rich_help_panel=PREPROCESSING,
         ),
     ] = None
     scale: Annotated[
         str | None,
         typer.Option(
-            metavar="X",
+            metavar="NUMBERS",
             help="Factor of pixels 0..255 in place of --std, such as 1/255: (pixel - mean) * scale.",
-            callback=_marked,
             rich_help_panel=PREPROCESSING,
         ),
     ] = None
@@ -79,7 +67,7 @@ class PreprocessingOptions:
     layout: Annotated[
         str | None,
         typer.Option(
-            metavar="L",
+            metavar="LAYOUT",
             help="Where images have their channels: nchw (first) or nhwc (last). Needed where shapes do not tell.",
             rich_help_panel=PREPROCESSING,
         ),
@@ -94,17 +82,9 @@ class PreprocessingOptions:
         ),
     ] = None
 
-    def typed_preprocessing(self) -> dict[str, str | bool]:
-        """Return what was typed, or is in the project, of how numbers and sizes come about, by the name of the field.
-
-        On the command line --scale takes the place of the project's std, and --std that of its scale.
-        """
-        found = {name: getattr(self, name) for name in _FIELDS if getattr(self, name) is not None}
-        if {"scale", "std"} <= found.keys():
-            of_project = [name for name in ("scale", "std") if isinstance(found[name], _OfProject)]
-            if len(of_project) == 1:
-                del found[of_project[0]]
-        return found
+    def typed_preprocessing(self) -> dict[str, Any]:
+        """Return what was typed, or is in the project, by the name of the field."""
+        return {name: getattr(self, name) for name in _FIELDS if getattr(self, name) is not None}
 
     def preprocessing(self, base: Base) -> Preprocessing:
         """Return the preprocessing that was typed; what was left out is that of the base.
@@ -114,7 +94,7 @@ class PreprocessingOptions:
         OptionError
             If an option has another form, or two contradict each other.
         """
-        typed: dict[str, Any] = self.typed_preprocessing()
+        typed = self.typed_preprocessing()
         if base.is_recorded and typed.keys() & _NUMBERS:
             # What differs from a record is refused, and the refusal says what was typed, without the record's rest.
             base = replace(base, preprocessing=replace(base.preprocessing, scale=(1.0,), mean=(0.0,)))
