@@ -11,6 +11,8 @@ if TYPE_CHECKING:  # the same names for type checkers; a test compares them with
     from qengine import backend as backend
     from qengine.analysis.bench import bench as bench
     from qengine.analysis.blame import blame as blame
+    from qengine.analysis.evaluation import Evaluation as Evaluation
+    from qengine.analysis.evaluation import evaluate as evaluate
     from qengine.analysis.inspection import inspect_model as inspect_model
     from qengine.analysis.search import SearchOptions as SearchOptions
     from qengine.analysis.search import search as search
@@ -52,6 +54,7 @@ _MODULE_OF = {
     "CProject": "deploy.c",
     "Calibration": "quantization.calibration",
     "CalibrationOptions": "quantization.calibration",
+    "Evaluation": "analysis.evaluation",
     "FixedPoint": "model.custom",
     "Grid": "analysis.sweep",
     "InferenceSession": "runtime.session",
@@ -73,6 +76,7 @@ _MODULE_OF = {
     "compare": "deploy.compare",
     "correct": "quantization.correction",
     "dequantize": "qformat",
+    "evaluate": "analysis.evaluation",
     "export_c": "deploy.c",
     "export_vectors": "deploy.vectors",
     "inspect_model": "analysis.inspection",

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from qengine.data.preprocessing import Preprocessing
 from qengine.data.read import read_value
-from qengine.errors import FeedError, OptionError
+from qengine.errors import FeedError, OptionError, did_you_mean
 from qengine.model.graph import Graph
 from qengine.model.rules import Rules
 from qengine.targets.origin import Origin
@@ -169,7 +169,9 @@ def _name(text: str, declared: Mapping[str, Any], option: str = "-i", syntax: st
         return max(matching, key=len)
     if "=" not in text:
         raise OptionError(f"{option} '{text}' is not {syntax}; the inputs are {_listed(declared)}")
-    raise FeedError(f"the model has no input '{text.partition('=')[0]}'; its inputs are {_listed(declared)}")
+    typed = text.partition("=")[0]
+    near = did_you_mean(typed, declared)
+    raise FeedError(f"the model has no input '{typed}'{near}; its inputs are {_listed(declared)}")
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.data.channels import LAYOUTS
-from qengine.errors import OptionError
+from qengine.errors import OptionError, did_you_mean
 
 CONVERSIONS = {
     "grey": "grey pictures become three equal channels",
@@ -71,10 +71,14 @@ class Preprocessing:
             if not abs(number) <= _MAX_NUMBER:
                 raise OptionError(f"mean {number:g} must be a finite number, in pixels 0..255")
         if self.layout is not None and self.layout not in LAYOUTS:
-            raise OptionError(f"layout '{self.layout}' is not one of {', '.join(LAYOUTS)}")
+            raise OptionError(
+                f"layout '{self.layout}' is not one of {', '.join(LAYOUTS)}{did_you_mean(self.layout, LAYOUTS)}"
+            )
         for name in self.convert:
             if name not in CONVERSIONS:
-                raise OptionError(f"no conversion of pictures is named '{name}'; there are {', '.join(CONVERSIONS)}")
+                near = did_you_mean(name, CONVERSIONS, {"gray": "grey", "grayscale": "grey", "resize": "size"})
+                listed = ", ".join(CONVERSIONS)
+                raise OptionError(f"no conversion of pictures is named '{name}'{near}; there are {listed}")
         for name, lengths, counts in (("resize", self.resize, (0, 1, 2)), ("crop", self.crop, (0, 2))):
             if len(lengths) not in counts or not all(1 <= n <= _MAX_LENGTH for n in lengths):
                 raise OptionError(f"{name} {list(lengths)} is not one length such as 224, or height and width")

@@ -24,6 +24,7 @@ from qengine.input_files import NotAFileError, check_regular, open_input
 from qengine.memory import MAX_ELEMENTS
 from qengine.model.graph import Dim, Value
 from qengine.model.loader.tensorfile import load_tensor
+from qengine.near_files import missing_file
 
 _FILES = SUFFIXES | {".npy", ".npz", ".pb"}
 _FILE_KINDS = "a .npy, .npz, .pb or image file"
@@ -95,7 +96,7 @@ def _read(text: str, declared: Value, preprocessing: Preprocessing, max_elements
     except NotAFileError as error:
         raise FeedError(f"{text} {error.strerror}") from None
     except (OSError, ValueError):
-        raise FeedError(f"there is no file {text}") from None
+        raise FeedError(f"there is no file {text}{missing_file(text)}") from None
     if suffix == ".npy":
         return _npy(Path(text), max_elements)
     if suffix == ".npz":
@@ -230,7 +231,7 @@ def _image(path: Path, declared: Value, preprocessing: Preprocessing, max_elemen
         raise FeedError(f"it has {channels} channels, where an image has 3 (RGB) or 1 (grey)")
     height, width = shape[-3:-1] if axis == -1 else shape[-2:]
     pixels = read_image(
-        *(path, 1 if channels == 1 else 3, max_elements), height=height, width=width, convert=preprocessing.convert
+        *(path, 1 if channels == 1 else 3, max_elements), height=height, width=width, preprocessing=preprocessing
     )
     planes = preprocessing.to_numbers(pixels)
     picture = planes[0] if axis is None else np.ascontiguousarray(np.moveaxis(planes, 0, axis))

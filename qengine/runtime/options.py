@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import TypedDict
 
 from qengine.checks import check_whole_number
-from qengine.errors import OptionError
+from qengine.errors import OptionError, did_you_mean
 from qengine.kernels.isa import Isa, choose
 from qengine.memory import MAX_ELEMENTS, parse_size
 from qengine.model.formats.assign import FormatRequest
@@ -229,7 +229,9 @@ def _families(given: Iterable[str] | str) -> tuple[str, ...]:
     names = [name.strip() if isinstance(name, str) else name for name in names if name != ""]
     for name in names:
         if name not in ISLANDS:
-            raise OptionError(f"islands name {name!r}, and there are {', '.join(ISLANDS)}")
+            raise OptionError(
+                f"islands name {name!r}{did_you_mean(str(name), ISLANDS)}; there are {', '.join(ISLANDS)}"
+            )
     return tuple(name for name in ISLANDS if name in names)
 
 

@@ -42,7 +42,10 @@ def refused(capsys, *words):
         (["run", "srcnn", "--qformat", "Q4,3"], "'Q4,3' is not a fixed-point format.*did you mean Q4.3"),
         (["run", "srcnn", "--qformat", "Q40.3"], "Q40.3 has 44 bits"),
         (["run", "srcnn", "--qformat", ""], "'' is not a fixed-point format"),
-        (["run", "srcnn", "--qformat", "Q4.3", "--rounding", "up"], "no rounding is named 'up'; there are half_even"),
+        (
+            ["run", "srcnn", "--qformat", "Q4.3", "--rounding", "up"],
+            "no rounding is named 'up'; did you mean 'half_up'",
+        ),
         (["run", "srcnn", "--qformat", "Q4.3", "--overflow", "clip"], "no overflow is named 'clip'"),
         (
             ["run", "srcnn", "--qformat", "Q4.3", "--accumulator-bits", "1"],

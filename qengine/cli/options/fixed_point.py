@@ -92,7 +92,7 @@ class RoundingOptions:
         typer.Option(
             metavar="KEY=VALUE",
             help="A single rule, by kind, operator or tensor: mean.rounding=trunc, operators.Gemm.rounding=half_up, "
-            "tensors.conv1.overflow=wrap, accumulator.bits=20. See docs/targets.md. Repeatable.",
+            "tensors.conv1.overflow=wrap, accumulator.bits=20. See docs/how-to/targets.md. Repeatable.",
             rich_help_panel=FIXED_POINT,
         ),
     ] = None

@@ -7,7 +7,7 @@ model               the model as typed
 arithmetic          "float32" or "fixed"
 qformat, ...        the options of fixed point as typed (`FixedPointOptions.record`), rounding and overflow with their
                     those of the run; null in float32
-rules               all rules of the run that are not the default, as [rules] of docs/targets.md; null in float32
+rules               all rules of the run that are not the default, as [rules] of docs/how-to/targets.md; null in float32
 inputs              [{name, shape, dtype}]
 outputs             [{name, shape, dtype, format, min, max, nonfinite, sqnr_db}], real numbers; a sequence or a map has
                     its length as the shape, and its type as the dtype

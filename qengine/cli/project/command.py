@@ -9,8 +9,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from qengine.cli.options.panels import RUN
 from qengine.cli.project.find import project_path
+
+PANEL = "Run"
+"""Title of the panel of the options, which is `panels.RUN`: a list of commands imports no options."""
 
 ProjectFile = Annotated[
     str | None,
@@ -19,12 +21,12 @@ ProjectFile = Annotated[
         metavar="FILE",
         show_default=False,
         help="Take what is not typed from this file. Default: qengine.toml, where the current folder has one.",
-        rich_help_panel=RUN,
+        rich_help_panel=PANEL,
     ),
 ]
 NoProject = Annotated[
     bool,
-    typer.Option("--no-project", metavar="", help="Take nothing from a project file.", rich_help_panel=RUN),
+    typer.Option("--no-project", metavar="", help="Take nothing from a project file.", rich_help_panel=PANEL),
 ]
 
 

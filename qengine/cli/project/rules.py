@@ -86,13 +86,13 @@ def apply(result: Taken, project: Project, command: str, typed: Mapping[str, Any
 
 def _choose_formats(result: Taken, project: Project, command: str, given: Mapping[str, Any]) -> None:
     """Leave out the formats where others are given, and refuse to read them where they are not there."""
-    if command == "quantize" and given.keys() & _CHOOSE_FORMATS:
-        result.drop("formats")
-    if given.keys() & _REPLACE_FORMATS:
-        result.drop("formats")
-    path = result.values.get("formats")
-    if path is None or result.keys["formats"] != ("formats",):
+    if result.keys.get("formats") != ("formats",):
         return
+    replacing = _REPLACE_FORMATS | (_CHOOSE_FORMATS if command == "quantize" else set())
+    if given.keys() & replacing:
+        result.drop("formats")
+        return
+    path = result.values["formats"]
     if command == "quantize":
         result.drop("bits")
     if os.path.exists(path):  # noqa: PTH110 - names that are too long

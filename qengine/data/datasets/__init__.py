@@ -12,10 +12,11 @@ from qengine.data.datasets.folder import files_source, folder_source
 from qengine.data.datasets.npz import NpzSource
 from qengine.data.images import SUFFIXES
 from qengine.data.preprocessing import Preprocessing
-from qengine.errors import FeedError, OptionError
+from qengine.errors import FeedError, OptionError, did_you_mean
 from qengine.memory import MAX_ELEMENTS
 from qengine.model.graph import Graph
 from qengine.model.static_values import value_inputs
+from qengine.near_files import missing_file
 
 
 def open_dataset(
@@ -56,7 +57,9 @@ def open_dataset(
     """
     given = frozenset(fixed or {})
     if unknown := sorted(given - {value.name for value in graph.inputs}):
-        raise FeedError(f"the model has no input '{unknown[0]}'")
+        raise FeedError(
+            f"the model has no input '{unknown[0]}'{did_you_mean(unknown[0], [value.name for value in graph.inputs])}"
+        )
     for name, number in (("batch", batch), ("limit", limit)):
         if number is not None:
             check_whole_number(name, number, 1)
@@ -76,7 +79,8 @@ def open_dataset(
     elif path.exists():
         raise FeedError(f"data {data} is neither a regular file nor a folder")
     else:
-        raise OptionError(f"there is no data '{data}': neither a file nor a folder; bundled are {_bundled()}")
+        near = missing_file(data, zoo.ENTRIES)
+        raise OptionError(f"there is no data '{data}': neither a file nor a folder{near}; bundled are {_bundled()}")
     count = len(source) if limit is None else min(limit, len(source))
     return Dataset(data, source, fixed, batch or _batch_of(source, graph, count), limit)
 

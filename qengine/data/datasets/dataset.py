@@ -140,7 +140,7 @@ class Dataset:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """How pixels become numbers; it has no effect unless `reads_pixels`."""
+        """The conversion of pixels to numbers; it has no effect unless `reads_pixels`."""
         return self._source.preprocessing
 
     @property

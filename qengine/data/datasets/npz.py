@@ -6,7 +6,7 @@ import math
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -83,6 +83,12 @@ class NpzSource(Source):
             )
             for name, (value, array) in self._inputs.items()
         }
+        sized = preprocessing.resize or preprocessing.crop
+        if sized and (target := next((a for a in self._targets.values() if len(a.shape) > 2), None)):
+            raise FeedError(
+                f"{path} ['{target.key}'] holds targets, which --resize and --crop do not change: give arrays of the "
+                "right sizes, and leave them out"
+            )
         self.names = tuple(self._inputs)
         self.stacked = frozenset(n for n, layout in self._layouts.items() if layout.is_stacked)
         if any(layout is SampleLayout.RUNS for layout in self._layouts.values()):
@@ -119,6 +125,7 @@ class NpzSource(Source):
 
     def items(self) -> Iterator[Item]:
         """Yield the samples."""
+        as_they_are = replace(self.preprocessing, resize=(), crop=())
         whole = {n: self._whole(a) for n, (_, a) in self._inputs.items() if self._layouts[n] is SampleLayout.WHOLE}
         with ExitStack() as stack:
             rows = {n: self._rows(a, stack) for n, (_, a) in self._inputs.items() if n not in whole}
@@ -130,7 +137,7 @@ class NpzSource(Source):
                 }
                 yield Item(
                     {n: whole[n] if n in whole else feeds[n] for n in self.names},
-                    {n: SampleLayout.ROWS.feed(next(row), _REAL, self.preprocessing) for n, row in targets.items()},
+                    {n: SampleLayout.ROWS.feed(next(row), _REAL, as_they_are) for n, row in targets.items()},
                 )
 
     def _headers(self) -> dict[str, _Array]:

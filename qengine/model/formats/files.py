@@ -11,9 +11,10 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from qengine.atomic_files import replacing
+from qengine.atomic_files import write_text
 from qengine.errors import FormatError
 from qengine.input_files import read_input
+from qengine.near_files import missing_file
 from qengine.qformat import ChannelFormats, Format, PartFormats, QFormat
 
 FormatsByName = Mapping[str, Format | str | Sequence[QFormat | str]]
@@ -41,6 +42,8 @@ def read_formats(path: str | os.PathLike[str]) -> dict[str, Any]:
         formats = json.loads(read_input(path).decode("utf-8-sig"), object_pairs_hook=unique)
     except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
+        if isinstance(error, FileNotFoundError):
+            reason = f"{reason}{missing_file(path)}"
         raise FormatError(f"formats file {path}: {reason}") from None
     if not isinstance(formats, dict):
         raise FormatError(f"formats file {path}: not an object of tensor names and formats")
@@ -55,8 +58,7 @@ def write_formats(path: str | os.PathLike[str], formats: Mapping[str, str | list
     OptionError
         If it cannot be written.
     """
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(formats, indent=2) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(formats, indent=2) + "\n")
 
 
 def format_to_json(fmt: Format) -> str | list[str]:

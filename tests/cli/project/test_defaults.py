@@ -2,11 +2,14 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 import typer
 
 from qengine.cli.app import COMMANDS, GROUPS, WITHOUT_PROJECT, application
+from qengine.cli.options import panels
+from qengine.cli.project.command import PANEL
 from qengine.cli.project.keys import GROUPED_TABLES, KEYS, OUTPUTS, TABLES
 from qengine.errors import ProjectError
 
@@ -44,8 +47,7 @@ def folder(tmp_path, monkeypatch):
 def parsed(line, changes=""):
     """Return the parameters of a command line that differ from their defaults, and what was printed of them."""
     if changes:
-        with open("qengine.toml", "a") as file:
-            file.write(f"\n{changes}\n")
+        Path("qengine.toml").write_text(f"{PROJECT}\n{changes}\n")
     words = line.split()
     root = typer.main.get_command(application(words))
     context = root.make_context("qengine", list(words))
@@ -56,10 +58,12 @@ def parsed(line, changes=""):
         context = command.make_context(command.name, list(words), parent=context)
         command = command.commands[words.pop(0)]
     context = command.make_context(command.name, words, parent=context)
-    plain = {parameter.name: parameter.get_default(context, call=False) for parameter in command.params}
+    plain = {parameter.name: parameter.default for parameter in command.params}
     typed = context.params.items()
     return {
-        name: str(value) if isinstance(value, os.PathLike) else value for name, value in typed if value != plain[name]
+        name: str(value) if isinstance(value, os.PathLike) else value
+        for name, value in typed
+        if value not in (plain[name], ())
     }
 
 
@@ -67,7 +71,7 @@ PICTURES = {"mean": "0.5", "std": "0.25", "layout": "nhwc"}
 SAMPLES = {"data": "d.npz", "limit": 9, "batch": 3}
 ARITHMETIC = {"target": "cmsis-nn-s8", "rounding": "floor"}
 COMMON = {"model": "m.onnx", "threads": 2, "inputs": ["factor=1,2"]}
-VECTORS = os.path.join("out", "vectors")
+VECTORS = str(Path("out/vectors"))
 
 
 @pytest.mark.parametrize(
@@ -83,23 +87,19 @@ VECTORS = os.path.join("out", "vectors")
             COMMON
             | PICTURES
             | SAMPLES
-            | {"targets": "cmsis-nn-s8", "rounding": "floor", "metric": "sqnr", "out": os.path.join("out", "sweep")},
+            | {"targets": "cmsis-nn-s8", "rounding": "floor", "metric": "sqnr", "out": str(Path("out/sweep"))},
         ),
         ("inspect", COMMON | PICTURES | SAMPLES | ARITHMETIC | {"formats": "f.json"}),
         (
             "quantize",
-            COMMON
-            | PICTURES
-            | SAMPLES
-            | ARITHMETIC
-            | {"formats": "f.json", "out": os.path.join("out", "m_quantized.onnx")},
+            COMMON | PICTURES | SAMPLES | ARITHMETIC | {"formats": "f.json", "out": str(Path("out/m_quantized.onnx"))},
         ),
         (
             "export c",
             COMMON
             | PICTURES
             | ARITHMETIC
-            | {"data": "d.npz", "batch": 3, "formats": "f.json", "out": os.path.join("out", "c")},
+            | {"data": "d.npz", "batch": 3, "formats": "f.json", "out": str(Path("out/c"))},
         ),
         (
             "export vectors",
@@ -182,8 +182,7 @@ def test_labels_belong_to_the_data_of_the_file():
     if not any(parameter.name == "labels" for parameter in command.params):
         pytest.skip("the command has no labels")
     project = PROJECT.replace('data = "d.npz"', 'data = "d.npz"\nlabels = "l.csv"')
-    with open("qengine.toml", "w") as file:
-        file.write(project)
+    Path("qengine.toml").write_text(project)
     assert parsed("calibrate")["labels"] == "l.csv"
     assert "labels" not in parsed("calibrate --data e.npz")
     assert "labels" not in parsed("calibrate --data-free")
@@ -195,7 +194,7 @@ def test_labels_belong_to_the_data_of_the_file():
         ("sweep", '[sweep]\nbits = "4-8"', {"bits": "4-8"}),
         ("sweep", "[sweep]\nbits = [4, 6]\nno-ssim = true\njobs = 2", {"bits": "4,6", "no_ssim": True, "jobs": 2}),
         ("sweep --bits 5", "[sweep]\nbits = 4", {"bits": "5"}),
-        ("sweep", '[sweep]\nformats = ["a.json", "b.json"]', {"formats": ["a.json", "b.json"]}),
+        ("sweep", '[sweep]\nformats = ["a.json", "b.json"]', {"formats": [Path("a.json"), Path("b.json")]}),
         ("sweep", '[search]\nbits = "4-8"', {}),
         ("calibrate", "[calibrate]\nbits = 6\nper_channel = false", {"bits": 6, "per_channel": False}),
         ("quantize", '[quantize]\nmethod = "max"', {"method": "max", "formats": None, "bits": 7}),
@@ -212,7 +211,7 @@ def test_tables_of_commands(line, table, expected):
 @pytest.mark.parametrize(
     ("line", "table", "reason"),
     [
-        ("sweep", "[sweep]\nbit = 4", r"line 22: sweep\.bit is not an option of 'qengine sweep'; did you mean 'bits'"),
+        ("sweep", "[sweep]\nbit = 4", r"line 21: sweep\.bit is not an option of 'qengine sweep'; did you mean 'bits'"),
         ("sweep", "[sweep]\nno_ssim = 1", r"sweep\.no_ssim is 1; allowed: true or false"),
         ("sweep", "[sweep]\nbits = true", r"sweep\.bits is true; allowed: a number, text, or a list"),
         ("sweep", "[sweep]\nbits = {}", r"sweep\.bits is a table"),
@@ -220,7 +219,7 @@ def test_tables_of_commands(line, table, expected):
         (
             "sweep",
             "[sweep]\njobs = 0",
-            r"line 22: sweep\.jobs is not what the option takes: Invalid value for '--jobs'",
+            r"line 21: sweep\.jobs is not what the option takes: Invalid value for '--jobs'",
         ),
         ("search", "[search]\nbudget = 'soon'", r"search\.budget is not what the option takes"),
         (
@@ -307,7 +306,7 @@ def test_folders_are_made_for_what_is_written(folder):
 def test_the_file_that_is_named(folder, monkeypatch):
     (folder / "p").mkdir()
     (folder / "p" / "q.toml").write_text('model = "../other.onnx"\nbits = 4')
-    expected = {"model": os.path.join("p", "../other.onnx"), "bits": 4}
+    expected = {"model": str(Path("p/../other.onnx")), "bits": 4}
     for line in ("--project p/q.toml calibrate", "calibrate --project p/q.toml", "calibrate --project=p/q.toml"):
         assert {**parsed(line), "project": None} == {**expected, "project": None}
     monkeypatch.setenv("QENGINE_PROJECT", "p/q.toml")
@@ -326,6 +325,10 @@ def test_a_broken_file_does_not_hide_the_help(folder):
         parsed("calibrate --help")
     with pytest.raises(ProjectError, match=r"qengine\.toml, line 1"):
         parsed("calibrate digits")
+
+
+def test_the_options_stand_in_the_panel_of_the_others():
+    assert PANEL == panels.RUN
 
 
 def test_every_key_is_an_option_of_some_command():
@@ -358,8 +361,7 @@ def test_every_command_may_have_a_table():
 def test_json_stays_alone_on_standard_output(capsys, monkeypatch):
     from qengine import cli
 
-    with open("qengine.toml", "w") as file:
-        file.write('model = "digits"\n[preprocessing]\nscale = "1/255"\n')
+    Path("qengine.toml").write_text('model = "digits"\n[preprocessing]\nscale = "1/255"\n')
     assert cli.main(["run", "--json"]) == 0
     printed = capsys.readouterr()
     assert json.loads(printed.out)["model"] == "digits"
