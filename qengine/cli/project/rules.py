@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 MODEL_IS_OPTIONAL = ("bench", "targets")
 """Commands with a meaning of their own without a model."""
 
-_OPTIONAL_FORMATS = ("inspect", "bench", "targets")
+_OPTIONAL_FORMATS = ("inspect", "bench", "targets", "report")
 """Commands that have a meaning without the formats, where no other command has written them yet."""
+
+_CHOOSING = ("quantize", "report")
+"""Commands that choose formats where none are given."""
 
 _REPLACE_FORMATS = frozenset({"formats", "qformat", "bits", "activation_bits"})
 """Options that give formats of activations, in place of those of the file."""
@@ -93,16 +96,16 @@ def _choose_formats(result: Taken, project: Project, command: str, given: Mappin
         result.drop("formats")
         return
     path = result.values["formats"]
-    if command == "quantize":
-        result.drop("bits")
     if os.path.exists(path):  # noqa: PTH110 - names that are too long
+        if command in _CHOOSING:
+            result.drop("bits")
         return
     reason = f"is '{path}', which does not exist yet: 'qengine calibrate' or 'qengine search' writes it"
     if command not in _OPTIONAL_FORMATS:
         other = "--bits" if command == "quantize" else "--qformat"
         raise project.error(("formats",), f"{reason}; or give {other}")
     result.notes.append(str(project.error(("formats",), reason)))
-    result.drop("formats", *_OF_FIXED_POINT - {"target" if command == "targets" else ""})
+    result.drop("formats", *(_OF_FIXED_POINT if command in ("inspect", "bench") else ()))
     if command == "inspect":
         _inspect_statically(result)
 
