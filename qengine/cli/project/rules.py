@@ -85,6 +85,8 @@ def apply(result: Taken, project: Project, command: str, typed: Mapping[str, Any
     if command == "inspect" and ("tensors" in typed or "shapes" in typed):
         _inspect_statically(result)
     _choose_formats(result, project, command, given)
+    if command == "quantize" and given.get("writes", "qdq") == "qdq":
+        _leave_rules_out(result)
 
 
 def _choose_formats(result: Taken, project: Project, command: str, given: Mapping[str, Any]) -> None:
@@ -108,6 +110,16 @@ def _choose_formats(result: Taken, project: Project, command: str, given: Mappin
     result.drop("formats", *(_OF_FIXED_POINT if command in ("inspect", "bench") else ()))
     if command == "inspect":
         _inspect_statically(result)
+
+
+def _leave_rules_out(result: Taken) -> None:
+    """Leave out what a model of QuantizeLinear cannot hold; a target still bounds formats that are chosen for it."""
+    idle = ["rounding", "overflow", *(["target"] if "formats" in result.values else [])]
+    left = [name for name in idle if result.keys.get(name) == (name,)]
+    result.drop(*left)
+    if left:
+        what = " and ".join(left)
+        result.notes.append(f"{what} of the project: not in the file, which rounds half to even as ONNX does")
 
 
 def _inspect_statically(result: Taken) -> None:

@@ -70,6 +70,7 @@ def parsed(line, changes=""):
 PICTURES = {"mean": "0.5", "std": "0.25", "layout": "nhwc"}
 SAMPLES = {"data": "d.npz", "limit": 9, "batch": 3}
 ARITHMETIC = {"target": "cmsis-nn-s8", "rounding": "floor"}
+TARGET = {"target": "cmsis-nn-s8"}
 COMMON = {"model": "m.onnx", "threads": 2, "inputs": ["factor=1,2"]}
 REPORT = str(Path("out/report.html"))
 VECTORS = str(Path("out/vectors"))
@@ -93,8 +94,9 @@ VECTORS = str(Path("out/vectors"))
         ("inspect", COMMON | PICTURES | SAMPLES | ARITHMETIC | {"formats": "f.json"}),
         (
             "quantize",
-            COMMON | PICTURES | SAMPLES | ARITHMETIC | {"formats": "f.json", "out": str(Path("out/m_quantized.onnx"))},
+            COMMON | PICTURES | SAMPLES | {"formats": "f.json", "out": str(Path("out/m_quantized.onnx"))},
         ),
+        ("run", COMMON | PICTURES | SAMPLES | ARITHMETIC | {"formats": "f.json"}),
         (
             "export c",
             COMMON
@@ -167,11 +169,18 @@ def differences(line, changes=""):
             "inspect --tensors",
             {"tensors": True, **dict.fromkeys((*SAMPLES, *PICTURES, "rounding", "threads"))},
         ),
-        ("quantize --qformat Q4.3", {"qformat": "Q4.3", "formats": None, "bits": 7}),
-        ("quantize --bits 4", {"bits": 4, "formats": None}),
-        ("quantize --method max", {"method": "max", "formats": None, "bits": 7}),
+        ("quantize --qformat Q4.3", {"qformat": "Q4.3", "formats": None, "bits": 7} | TARGET),
+        ("quantize --bits 4", {"bits": 4, "formats": None} | TARGET),
+        ("quantize --method max", {"method": "max", "formats": None, "bits": 7} | TARGET),
+        ("quantize --as qonnx", {"writes": "qonnx"} | ARITHMETIC),
         ("quantize --recipe best", {"recipe": "best"}),
-        ("quantize other.onnx -o o.onnx", {"model": "other.onnx", "out": "o.onnx", "formats": None, "bits": 7}),
+        (
+            "quantize other.onnx -o o.onnx",
+            {"model": "other.onnx", "out": "o.onnx", "formats": None, "bits": 7} | TARGET,
+        ),
+        ("run -i x=a.npy", {"data": None, "limit": None, "batch": None, "inputs": ["factor=1,2", "x=a.npy"]}),
+        ("run -i factor=5", {"inputs": ["factor=5"]}),
+        ("run -i x=a.npy --data e.npz", {"data": "e.npz", "inputs": ["factor=1,2", "x=a.npy"]}),
         ("export vectors -i x=a.npy", {"data": None, "batch": None, "inputs": ["factor=1,2", "x=a.npy"]}),
         ("export vectors -i factor=5", {"inputs": ["factor=5"]}),
         ("sweep --targets all --bits 4", {"targets": "all", "bits": "4"}),
@@ -202,8 +211,8 @@ def test_labels_belong_to_the_data_of_the_file():
         ("sweep", '[sweep]\nformats = ["a.json", "b.json"]', {"formats": [Path("a.json"), Path("b.json")]}),
         ("sweep", '[search]\nbits = "4-8"', {}),
         ("calibrate", "[calibrate]\nbits = 6\nper_channel = false", {"bits": 6, "per_channel": False}),
-        ("quantize", '[quantize]\nmethod = "max"', {"method": "max", "formats": None, "bits": 7}),
-        ("quantize", "[quantize]\nper-channel = true\nbits = 4", {"bits": 4, "formats": None}),
+        ("quantize", '[quantize]\nmethod = "max"', {"method": "max", "formats": None, "bits": 7} | TARGET),
+        ("quantize", "[quantize]\nper-channel = true\nbits = 4", {"bits": 4, "formats": None} | TARGET),
         ("export c", '[export.c]\nname = "net1"', {"name": "net1"}),
         ("export vectors", "[export.vectors]\nlimit = 2", {"limit": 2}),
         ("calibrate", "[calibrate]\nscale = '1/255'", {"scale": "1/255", "mean": None, "std": None}),

@@ -75,20 +75,25 @@ def _fault(trial: Trial, tried: Trials) -> str:
         return "not finite"
     if tried.task is not Task.CLASSES or trial.correct is not None:
         return ""
-    if not trial.are_probabilities and max(abs(trial.low), abs(trial.high)) > _MOST_SCORE:
+    if _is_extreme(trial):
         return "extreme scores"
     others = max(len(other.found) for other in tried.trials)
     return "one class for all" if trial.samples >= _FEW and len(trial.found) == 1 < others else ""
 
 
-def _rank(trial: Trial, task: Task) -> tuple[float, float]:
+def _is_extreme(trial: Trial) -> bool:
+    """Whether scores are so large that the model was hardly trained on such numbers."""
+    return not trial.are_probabilities and max(abs(trial.low), abs(trial.high)) > _MOST_SCORE
+
+
+def _rank(trial: Trial, task: Task) -> tuple[float, ...]:
     """Return figures by which the better of two trials is the larger."""
     if task is Task.CLASSES and trial.correct is not None:
-        return float(trial.correct), trial.likelihood
+        return float(trial.correct), float(not _is_extreme(trial)), trial.likelihood
     if task is Task.CLASSES:
-        return trial.confidence or 0.0, 0.0
+        return (trial.confidence or 0.0,)
     psnr = trial.psnr
-    return (-math.inf if psnr is None else psnr), 0.0
+    return (-math.inf if psnr is None else psnr,)
 
 
 def _is_clearly_better(one: Trial, other: Trial) -> bool:
