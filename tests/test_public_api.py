@@ -27,6 +27,7 @@ NAMES = {
     "QEngineError",
     "QFormat",
     "RegisteredOperator",
+    "ReportOptions",
     "Rounding",
     "SearchOptions",
     "SessionOptions",
@@ -49,6 +50,7 @@ NAMES = {
     "quantize",
     "quantize_model",
     "register_operator",
+    "report",
     "search",
     "sweep",
     "zoo",
@@ -123,7 +125,11 @@ def test_each_module_of_public_names_is_importable_alone():
         (qengine.InferenceSession.get_inputs, "(self)"),
         (qengine.InferenceSession.get_outputs, "(self)"),
         (qengine.InferenceSession.get_overridable_initializers, "(self)"),
-        (qengine.calibrate, "(model, feeds, options=None, session=None, **keywords)"),
+        (
+            qengine.report,
+            "(model, data=None, output='report.html', options=None, *, session=None, progress=None, **keywords)",
+        ),
+        (qengine.calibrate, "(model, data, options=None, session=None, **keywords)"),
         (
             qengine.CalibrationOptions,
             "(*, bits=None, weight_bits=None, activation_bits=None, method=<Method.MSE: 'mse'>, percentile=99.99, "

@@ -18,7 +18,7 @@ class Palette:
     paper, surface : background of a page, and of what stands on it.
     ink, muted : text, and text that matters less.
     line : rules and grids.
-    accent : links, and what is to be seen first.
+    accent : links, and the first thing to see.
     bad, warning, good : text that says so.
     grades : fills of quality from the worst to the best, on which `ink` can be read.
     series : lines and bars, in order; they differ in grey too.

@@ -1,13 +1,11 @@
 """`qengine bench`: the time of a model, kernel by kernel, compared with the peak of the machine and other runtimes."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
-from numpy.typing import NDArray
 
-from qengine.analysis.bench import bench as bench_model
-from qengine.analysis.bench import bench_kernels, executor_of
+from qengine.analysis.bench import bench_kernels, executor_of, longest_word, measure, with_inputs
 from qengine.analysis.bench.rivals import NAMES, RivalSetup, check_names, rival_runs
 from qengine.cli import options
 from qengine.cli.operators import run_files
@@ -17,7 +15,6 @@ from qengine.cli.output.console import status
 from qengine.cli.session import open_session
 from qengine.data import zoo
 from qengine.errors import OptionError
-from qengine.runtime.session import InferenceSession
 
 Model = Annotated[
     str | None,
@@ -42,14 +39,16 @@ Versus = Annotated[
     str | None,
     typer.Option(
         "--vs",
-        metavar="NAMES",
+        metavar="LIST",
         help=f"Measure other runtimes in turn: {', '.join(NAMES)}; separate several by commas.",
         rich_help_panel=RUN,
     ),
 ]
 Seconds = Annotated[
     float,
-    typer.Option(min=0.1, max=600.0, metavar="S", help="Approximate time of the measurement.", rich_help_panel=RUN),
+    typer.Option(
+        min=0.1, max=600.0, metavar="SECONDS", help="Approximate time of the measurement.", rich_help_panel=RUN
+    ),
 ]
 
 
@@ -88,39 +87,21 @@ def bench(
     entry = zoo.find(model)
     path = zoo.path_of(model)
     session = open_session(path, fixed.session_options(kernels))
-    preprocessing = source.preprocessing(entry)
+    base = source.base(model, session.graph, fixed.formats)
+    preprocessing = source.preprocessing(base)
     if data is not None:
         samples = options.DataOptions(**vars(source), data=data, batch=batch)
-        opened = samples.open(data, entry, session.graph, kernels.max_elements)
+        opened = samples.open(data, base, session.graph, kernels.max_elements)
+        pixels = samples.applied(base, session.graph, opened)
         feeds = dict(next(iter(opened.batches())).feeds)
     else:
         given = source.arrays(session.graph, preprocessing, kernels.max_elements)
-        feeds = _feeds(session, {**(entry.sample(preprocessing).feeds if entry else {}), **given})
+        sample = entry.sample(preprocessing) if entry else None
+        pixels = source.applied(base, session.graph, others=sample.pixels_beside(given) if sample else ())
+        feeds = with_inputs(session, {**(sample.feeds if sample else {}), **given})
     with status(f"measuring {model}", quiet=command.json), np.errstate(all="ignore"):
         executor = executor_of(session, feeds)
-        bits = _word_length(session)
+        bits = longest_word(session)
         rivals = rival_runs(names, RivalSetup(path, feeds, bits, executor.threads))
-        report = bench_model(session, feeds, rivals, seconds)
-    return (report_record if command.json else report_table)(model, report, bits)
-
-
-def _feeds(session: InferenceSession, given: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Return a feed for every input: random numbers where none is given, if the model fixes the shape."""
-    rng = np.random.default_rng(0)
-    feeds = dict(given)
-    for value in session.graph.inputs:
-        if value.name in feeds:
-            continue
-        shape, dtype = value.shape, value.dtype
-        if shape is None or not all(isinstance(n, int) for n in shape):
-            raise OptionError(f"input '{value.name}' has no fixed shape: give it with -i")
-        if dtype is None or dtype.kind != "f":
-            raise OptionError(f"input '{value.name}' does not hold real numbers ({dtype}): give it with -i")
-        feeds[value.name] = rng.random(tuple(int(n or 0) for n in shape), np.float32).astype(dtype)
-    return feeds
-
-
-def _word_length(session: InferenceSession) -> int | None:
-    """Return the longest word length of the model's tensors; None in float32."""
-    lengths = [fmt.bits for fmt in session.formats.values() if hasattr(fmt, "bits")]
-    return max(lengths, default=None)
+        report = measure(session, feeds, rivals, seconds)
+    return (report_record if command.json else report_table)(model, pixels, report, bits)

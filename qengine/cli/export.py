@@ -14,12 +14,12 @@ from qengine.cli import options, parsing
 from qengine.cli.answer import Answer
 from qengine.cli.command_line import written_line
 from qengine.cli.operators import run_files
-from qengine.cli.options.panels import INPUTS
 from qengine.cli.output import c as output_of_c
 from qengine.cli.output.console import status
 from qengine.cli.output.vectors import as_json, as_tables
 from qengine.cli.session import open_session
 from qengine.data import zoo
+from qengine.data.applied import Applied, Base
 from qengine.deploy.c_folder import is_c_folder
 from qengine.deploy.vectors import VectorOptions, export_vectors
 from qengine.deploy.vectors.pack import is_pack
@@ -41,10 +41,6 @@ Folder = Annotated[
         help="Folder to write. A pack that is there is replaced, any other folder is refused.",
         rich_help_panel=PACK,
     ),
-]
-Samples = Annotated[
-    int | None,
-    typer.Option(min=1, metavar="N", help="Use the first N samples of the data.", rich_help_panel=INPUTS),
 ]
 
 
@@ -85,8 +81,8 @@ class PackOptions:
     element_order: Annotated[
         str,
         typer.Option(
-            "--layout",
-            metavar="L",
+            "--element-order",
+            metavar="ORDER",
             help="Order of elements in files other than .npy: nchw, nhwc, or channels in blocks, as nchwc4.",
             rich_help_panel=PACK,
         ),
@@ -95,12 +91,12 @@ class PackOptions:
         int,
         typer.Option(min=0, metavar="N", help="Most edge vectors of the network; 0 for none.", rich_help_panel=PACK),
     ] = 8
-    no_operator_vectors: Annotated[
+    operator_vectors: Annotated[
         bool,
         typer.Option(
-            "--no-operator-vectors", metavar="", help="Make no vectors of single operators.", rich_help_panel=PACK
+            "--operator-vectors/--no-operator-vectors", help="Make vectors of single operators.", rich_help_panel=PACK
         ),
-    ] = False
+    ] = True
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the searches.", rich_help_panel=PACK)] = 0
 
     def vector_options(self) -> VectorOptions:
@@ -111,9 +107,9 @@ class PackOptions:
             tensors=self.tensors,
             lanes=self.lanes,
             first_lane=self.first_lane,
-            layout=self.element_order,
+            element_order=self.element_order,
             edges=self.edges,
-            operator_vectors=not self.no_operator_vectors,
+            operator_vectors=self.operator_vectors,
             seed=self.seed,
         )
 
@@ -193,8 +189,7 @@ def vectors(
     *,
     model: options.Model,
     out: Folder,
-    data: options.DataBesideLayout,
-    samples: Samples = None,
+    data: options.DataOptions,
     pack: PackOptions,
     fixed: options.FixedPointOptions,
     kernels: options.KernelOptions,
@@ -202,13 +197,11 @@ def vectors(
 ) -> str:
     """Write a golden pack for a hardware team: codes of every tensor, edge vectors, a mutation score, test benches.
 
-    qengine export vectors digits --qformat Q4.3 --samples 4 --as hex -o pack
+    qengine export vectors digits --qformat Q4.3 --limit 4 --as hex -o pack
 
     qengine export vectors model.onnx --formats formats.json --data set.npz --target cmsis-nn-q7 -o pack
     """
     wanted = pack.vector_options()
-    if samples is not None and data.limit is not None:
-        raise OptionError("--samples and --limit say the same: give one of them")
     entry = zoo.find(model)
     check_folder(out, is_pack)
     settings = fixed.session_options(kernels)
@@ -222,18 +215,22 @@ def vectors(
             text.split("=")[0] for text in data.inputs or ()
         }:
             raise OptionError("--data is needed: give the samples to run the model on, or each input with -i")
+        base = data.base(model, session.graph, fixed.formats)
         if name is None:
-            feeds = [data.arrays(session.graph, data.preprocessing(entry), kernels.max_elements)]
+            pixels = data.applied(base, session.graph)
+            feeds = [data.arrays(session.graph, data.preprocessing(base), kernels.max_elements)]
         else:
-            dataset = data.open(name, entry, session.graph, kernels.max_elements)
-            count = samples or data.limit or 4
+            dataset = data.open(name, base, session.graph, kernels.max_elements)
+            pixels = data.applied(base, session.graph, dataset)
+            count = data.limit or _SAMPLES
             feeds = []
             for batch in dataset.batches():
                 if len(feeds) * dataset.batch >= count:
                     break
                 feeds.append(dict(batch.feeds))
-        result = export_vectors(session, feeds, out, wanted, source=name or "typed")
-    return (as_json if command.json else as_tables)(model, result, session.notes)
+        preprocessing = pixels.used or base.recorded
+        result = export_vectors(session, feeds, out, wanted, source=name or "typed", preprocessing=preprocessing)
+    return (as_json if command.json else as_tables)(model, pixels, result, session.notes)
 
 
 def c(
@@ -269,11 +266,13 @@ def c(
     with status(f"exporting {model}", quiet=command.json), np.errstate(all="ignore"):
         session = open_session(zoo.path_of(model), settings)
         lengths = parsing.shapes(shapes or [], session.graph)
-        feeds = _samples(model if entry else None, session, data, lengths, kernels.max_elements)
+        base = data.base(model, session.graph, fixed.formats)
+        feeds, pixels = _samples(model if entry else None, session, data, base, lengths, kernels.max_elements)
+        preprocessing = pixels.used or base.recorded
         line = written_line("c", model, written, fixed, data, shapes)
-        project = export_c(session, out, wanted, shapes=lengths, data=feeds, command=line)
+        project = export_c(session, out, wanted, shapes=lengths, data=feeds, command=line, preprocessing=preprocessing)
     notes = (*session.notes, *target_notes(session))
-    text = (output_of_c.as_json if command.json else output_of_c.as_tables)(model, project, notes)
+    text = (output_of_c.as_json if command.json else output_of_c.as_tables)(model, pixels, project, notes)
     verified = project.verification
     return Answer(text, 1 if verified is not None and verified["differences"] else 0)
 
@@ -282,17 +281,19 @@ def _samples(
     bundled: str | None,
     session: InferenceSession,
     data: options.DataOptions,
+    base: Base,
     shapes: Mapping[str, tuple[int, ...]],
     max_elements: int,
-) -> list[dict[str, Any]]:
-    """Return feeds: samples of the data of one shape, or the inputs that were typed."""
-    entry = None if bundled is None else zoo.find(bundled)
+) -> tuple[list[dict[str, Any]], Applied]:
+    """Return feeds, samples of the data of one shape or the inputs that were typed, and how pixels were read."""
     typed = {text.split("=")[0] for text in data.inputs or ()}
     name = data.data or (None if typed >= {value.name for value in session.get_inputs()} else bundled)
     if name is None:
-        return [data.arrays(session.graph, data.preprocessing(entry), max_elements)]
+        arrays = data.arrays(session.graph, data.preprocessing(base), max_elements)
+        return [arrays], data.applied(base, session.graph)
     found: list[dict[str, Any]] = []
-    dataset = data.open(name, entry, session.graph, max_elements)
+    dataset = data.open(name, base, session.graph, max_elements)
+    pixels = data.applied(base, session.graph, dataset)
     for batch in dataset.batches():
         feeds = dict(batch.feeds)
         wanted = {**{key: np.shape(array) for key, array in (found[0] if found else feeds).items()}, **shapes}
@@ -301,6 +302,6 @@ def _samples(
         if len(found) == (data.limit or _SAMPLES):
             break
     if found:
-        return found
+        return found, pixels
     fixed = {key: array for key, array in feeds.items() if key in session.network.value_inputs}
-    return [fixed | data.arrays(session.graph, data.preprocessing(entry), max_elements)]
+    return [fixed | data.arrays(session.graph, data.preprocessing(base), max_elements)], pixels

@@ -28,9 +28,9 @@ def export(*words):
 
 def test_a_pack_and_its_tables(model, tmp_path, capsys):
     out = tmp_path / "pack"
-    data = ["--data", tmp_path / "data.npz", "--samples", 2]
+    data = ["--data", tmp_path / "data.npz", "--limit", 2]
     words = [model, "--qformat", "Q2.5", *data, "-o", out, "--as", "hex", "--edges", 2]
-    assert export(*words, "--lanes", 2, "--layout", "nhwc", "--target", "cmsis-nn-q7") == 0
+    assert export(*words, "--lanes", 2, "--element-order", "nhwc", "--target", "cmsis-nn-q7") == 0
     printed = capsys.readouterr().out
     assert "2 samples, 2 edge vectors" in printed
     assert "mutation score: " in printed
@@ -49,7 +49,16 @@ def test_json(model, tmp_path, capsys):
     np.save(tmp_path / "x.npy", np.zeros((1, 3, 6, 5), np.float32))
     assert export(*words, "--edges", 1, "--json") == 0
     record = json.loads(capsys.readouterr().out)
-    assert set(record) == {"model", "out", "samples", "tensors", "operators", "mutation_score", "notes"}
+    assert set(record) == {
+        "model",
+        "out",
+        "samples",
+        "tensors",
+        "operators",
+        "mutation_score",
+        "preprocessing",
+        "notes",
+    }
     assert {one["name"] for one in record["operators"]} == {"the_c", "the_a", "the_p", "the_f", "the_y"}
     assert not any(one["vectors"] for one in record["operators"])
     assert record["mutation_score"]["faults"] >= record["mutation_score"]["detected_by_data"]
@@ -61,8 +70,7 @@ def test_json(model, tmp_path, capsys):
         ([], "vectors are codes of a run in fixed point"),
         (["--qformat", "Q2.5"], "--data is needed"),
         (["--qformat", "Q2.5", "--as", "vhdl"], "no files of the kind 'vhdl'"),
-        (["--qformat", "Q2.5", "--layout", "chw"], "layout 'chw' is not"),
-        (["--qformat", "Q2.5", "--samples", "1", "--limit", "1"], "--samples and --limit say the same"),
+        (["--qformat", "Q2.5", "--element-order", "chw"], "element order 'chw' is not"),
     ],
 )
 def test_what_is_refused(model, tmp_path, capsys, words, message):
@@ -84,5 +92,5 @@ def test_help(capsys):
     assert cli.main(["export", "--help"]) == 0
     assert "vectors" in capsys.readouterr().out
     assert cli.main(["export", "vectors", "--help"]) == 0
-    assert "--layout" in capsys.readouterr().out
+    assert "--element-order" in capsys.readouterr().out
     assert cli.main(["export", "nothing"]) == 2

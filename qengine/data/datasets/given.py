@@ -20,13 +20,18 @@ from qengine.data.preprocessing import Preprocessing
 from qengine.model.graph import Graph
 
 
-class DataKeywords(TypedDict, total=False):
-    """The keyword arguments of `open_dataset` that functions take which are given data."""
+class ReadingKeywords(TypedDict, total=False):
+    """The keyword arguments of `open_dataset` for labels, and for the samples that are fed."""
 
     labels: Labels | None
-    preprocessing: Preprocessing | None
     batch: int | None
     limit: int | None
+
+
+class DataKeywords(ReadingKeywords, total=False):
+    """The keyword arguments of `open_dataset` that functions on data take."""
+
+    preprocessing: Preprocessing | None
 
 
 _NAMES = tuple(DataKeywords.__annotations__)

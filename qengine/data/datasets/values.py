@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine.data.datasets.array_files import npy_column
+from qengine.data.datasets.dataset import Source
 from qengine.data.datasets.folder import folder_source
 from qengine.data.datasets.kinds import kind_of_file
 from qengine.data.datasets.layout import SampleLayout, are_pixels, layout_of
 from qengine.data.datasets.tables import TABLES
 from qengine.data.datasets.wanted import Wanted
 from qengine.data.preprocessing import Preprocessing
-from qengine.data.read import read_value
+from qengine.data.read import is_image, read_value
 from qengine.errors import FeedError
 from qengine.model.graph import Graph, Value
 
@@ -42,8 +44,7 @@ def input_value(
     QEngineError
         If the value cannot be read, or does not fit the input.
     """
-    others = frozenset(value.name for value in graph.inputs if value.name != declared.name)
-    wanted = Wanted(graph, others, preprocessing, max_elements)
+    wanted = Wanted(graph, _others(declared, graph), preprocessing, max_elements)
     path = Path(text)
     if wanted.inputs and (path.suffix.lower() in TABLES or _is_folder(path)):
         return _samples(path, declared, wanted)
@@ -63,6 +64,25 @@ def input_value(
     return layout.feed(array, declared, preprocessing)
 
 
+def is_pixels(text: str, declared: Value, graph: Graph) -> bool:
+    """Whether a VALUE gives an input pixels: images, or uint8 where it takes real numbers; see `input_value`."""
+    path = Path(text)
+    if is_image(text):
+        return True
+    try:
+        if path.suffix.lower() == ".npy":
+            return are_pixels(npy_column(path, declared.name).dtype, declared)
+        if path.suffix.lower() in TABLES or _is_folder(path):
+            return _source(path, declared, Wanted(graph, _others(declared, graph))).reads_pixels
+    except FeedError:  # which reading the value raises again
+        pass
+    return False
+
+
+def _others(declared: Value, graph: Graph) -> frozenset[str]:
+    return frozenset(value.name for value in graph.inputs if value.name != declared.name)
+
+
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
@@ -70,14 +90,17 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
+def _source(path: Path, declared: Value, wanted: Wanted) -> Source:
+    if _is_folder(path):
+        return folder_source(path, wanted)
+    if (kind := kind_of_file(path)) is not None and path.is_file():
+        return kind.source(path, wanted)
+    raise FeedError(f"input '{declared.name}': there is no file {path}")
+
+
 def _samples(path: Path, declared: Value, wanted: Wanted) -> NDArray[Any]:
     """Return all samples in a folder or a table as one array."""
-    if _is_folder(path):
-        source = folder_source(path, wanted)
-    elif (kind := kind_of_file(path)) is not None and path.is_file():
-        source = kind.source(path, wanted)
-    else:
-        raise FeedError(f"input '{declared.name}': there is no file {path}")
+    source = _source(path, declared, wanted)
     found: list[NDArray[Any]] = []
     for item in source.items():
         found.append(np.asarray(item.feeds[declared.name]))

@@ -17,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.atomic_files import check_folder, replacing_folder
-from qengine.data.datasets import DataKeywords, data_keywords, runs_of
+from qengine.data.applied import recorded_in_model
+from qengine.data.datasets import ReadingKeywords, data_keywords, runs_of
+from qengine.data.preprocessing import Preprocessing
 from qengine.deploy.vectors.benches import write_benches
 from qengine.deploy.vectors.coverage import Coverage, coverage_of, is_elementwise
 from qengine.deploy.vectors.edges import EdgeSearch
@@ -44,7 +46,7 @@ _MOST_TRIED = 32
 """Candidates of the search for edges that are tried for faults too."""
 
 
-class ExportKeywords(VectorKeywords, DataKeywords, total=False):
+class ExportKeywords(VectorKeywords, ReadingKeywords, total=False):
     """The fields of `VectorOptions`, and how data is read, as keyword arguments."""
 
 
@@ -55,6 +57,7 @@ def export_vectors(
     options: VectorOptions | None = None,
     *,
     source: str = "feeds",
+    preprocessing: Preprocessing | None = None,
     on_stage: Advance | None = None,
     **keywords: Unpack[ExportKeywords],
 ) -> Pack:
@@ -73,11 +76,13 @@ def export_vectors(
         Kinds of files, layout and searches; None for the defaults.
     source
         Text that says where the samples are from, for the manifest.
+    preprocessing
+        Conversion of pixels to the numbers of the inputs, for the manifest; None for what the model's file records.
     on_stage
         Function that is called with the name of each stage as it begins.
     keywords
         Single fields of `VectorOptions`, such as ``kinds="npy,hex"``. They replace those of `options`. And
-        `preprocessing`, `batch`, `limit` and `labels` of the data, see `open_dataset`.
+        `batch`, `limit` and `labels` of the data, see `open_dataset`.
 
     Raises
     ------
@@ -99,7 +104,7 @@ def export_vectors(
     """
     check_keywords("export_vectors", keywords, ExportKeywords)
     wanted = options_with(VectorOptions, options, keywords)
-    samples = list(runs_of(data, session, data_keywords(keywords)))
+    samples = list(runs_of(data, session, data_keywords({**keywords, "preprocessing": preprocessing})))
     if not samples:
         raise FeedError("there are no samples: give the feeds of one run or more")
     check_folder(folder, is_pack)
@@ -110,7 +115,7 @@ def export_vectors(
         files = Files(temporary, wanted)
         on_stage = on_stage or (lambda _: None)
         on_stage("writing")
-        write_manifest(vectors, files, write_benches)
+        write_manifest(vectors, files, write_benches, preprocessing or recorded_in_model(session.graph))
     return Pack.read(folder)
 
 
