@@ -16,7 +16,7 @@ import json
 import math
 import os
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from html import escape
@@ -158,7 +158,7 @@ def columns_of(records: Iterable[Record]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for record in records for name in record))
 
 
-def write_result(path: str | os.PathLike[str], texts: Mapping[str, Any]) -> None:
+def write_result(path: str | os.PathLike[str], texts: Mapping[str, Callable[[], str]]) -> None:
     """Write the text for the ending of a file; the texts are functions by ending.
 
     Raises
@@ -169,7 +169,11 @@ def write_result(path: str | os.PathLike[str], texts: Mapping[str, Any]) -> None
     ending = Path(path).suffix.lower()
     if ending not in texts:
         raise OptionError(f"cannot save a result as {os.fspath(path)}: the name must end in {' or '.join(texts)}")
-    text = texts[ending]()
+    write_text(path, texts[ending]())
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write text to a file with its own line ends, whole or not at all; raise OptionError where that fails."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="")
 

@@ -146,6 +146,9 @@ class WorkOptions:
             rich_help_panel=RUN,
         ),
     ] = "weights"
+    no_plots: Annotated[bool, typer.Option("--no-plots", metavar="", help="Draw no plots.", rich_help_panel=RUN)] = (
+        False
+    )
     retry_failed: Annotated[
         bool,
         typer.Option("--retry-failed", metavar="", help="Compute failed points again.", rich_help_panel=RUN),

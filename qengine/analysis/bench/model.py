@@ -16,6 +16,7 @@ from qengine.kernels.isa import Isa
 from qengine.kernels.peak import peak_rate
 from qengine.kernels.program import Call, Program
 from qengine.model.ops.operator import NeedsRun
+from qengine.results import Record, Result
 from qengine.runtime.native.executor import Arrays, Executor, NativeSegment, ReferencePart
 from qengine.runtime.native.op import Op
 from qengine.runtime.session import InferenceSession
@@ -47,8 +48,8 @@ class Row:
     percent_of_peak: float | None
 
 
-@dataclass(frozen=True)
-class Report:
+@dataclass(frozen=True, repr=False)
+class Report(Result):
     """Measurement of a model.
 
     Attributes
@@ -70,6 +71,16 @@ class Report:
     macs: int
     memory: int
     rivals: Mapping[str, Timing | str]
+
+    @property
+    def summary(self) -> str:
+        """The result in one line."""
+        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        return f"{self.run.best_ms:.3g} ms a run on {threads} of {self.isa}, {self.gmacs:.3g} GMAC/s"
+
+    def records(self) -> list[Record]:
+        """Return a row for each kernel of a run."""
+        return [dict(vars(one)) for one in self.rows]
 
     @property
     def gmacs(self) -> float:

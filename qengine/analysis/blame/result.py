@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from qengine.qformat import Format
 from qengine.quantization.calibration.histogram import Histogram
+from qengine.results import Record, Result
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,8 @@ class GroupBlame:
     sensitivity: float
 
 
-@dataclass(frozen=True)
-class Blame:
+@dataclass(frozen=True, repr=False)
+class Blame(Result):
     """Result of `blame`.
 
     Attributes
@@ -129,6 +130,19 @@ class Blame:
     verdict: tuple[str, ...]
     notes: tuple[str, ...]
     histograms: Mapping[str, Histogram]
+
+    @property
+    def summary(self) -> str:
+        """The result in one line."""
+        return " ".join(self.verdict) or f"{len(self.tensors)} tensors"
+
+    def records(self) -> list[Record]:
+        """Return a row for each tensor, the largest sensitivity first."""
+        return [{name: value for name, value in vars(one).items() if name != "noise"} for one in self.tensors]
+
+    def record(self) -> Record:
+        """Return the whole result but the histograms as an object of plain values."""
+        return {name: value for name, value in super().record().items() if name != "histograms"}
 
     def __getitem__(self, name: str) -> TensorBlame:
         """Return the result for a tensor; raise KeyError for an unknown name."""

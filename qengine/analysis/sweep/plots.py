@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qengine.analysis.inspection.costs import Cost, find_cost
+from qengine.analysis.sweep.result import Sweep
 from qengine.analysis.sweep.row import DONE, Row
-from qengine.analysis.sweep.run import Sweep
 from qengine.atomic_files import replacing
 from qengine.errors import SweepError
 from qengine.metrics.declaration import Metric, Reference, Unit, all_metrics, find_metric

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ import qengine
 from qengine.analysis.progress import Progress, silent
 from qengine.analysis.sweep.cluster import LOCAL, on_cluster
 from qengine.analysis.sweep.differences import Difference, differences
+from qengine.analysis.sweep.files import RESULTS, write_files
 from qengine.analysis.sweep.key import Context, first_registered
 from qengine.analysis.sweep.measure import metrics_of
 from qengine.analysis.sweep.options import SweepKeywords, SweepOptions, check_session_options
@@ -31,6 +32,7 @@ from qengine.analysis.sweep.prepare import (
     ranges,
 )
 from qengine.analysis.sweep.processes import Outcomes, in_processes, in_turn
+from qengine.analysis.sweep.result import Sweep
 from qengine.analysis.sweep.row import FAILED, Row
 from qengine.analysis.sweep.shared_results import ensure_float32, ensure_histograms
 from qengine.analysis.sweep.store import Store, locked
@@ -50,36 +52,8 @@ from qengine.runtime.options import SessionOptions
 from qengine.runtime.session import InferenceSession
 from qengine.threads import available_threads
 
-RESULTS = "results.sqlite"
-
 Runner = Callable[[Work, Sequence[Point]], Outcomes]
 """Function that computes points, and yields each as it is finished."""
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """Result of a sweep.
-
-    Attributes
-    ----------
-    rows : float32 and the points of the grid, in its order.
-    computed : number of rows that are new.
-    task : kind of the evaluated output.
-    evaluated_output : name of the output that the metrics are about.
-    folder : folder of the results.
-    new_rows : rows that are new.
-    seconds_before : time before the first point began: for reading the model and the data, and for float32.
-    differences : number of codes that each two targets compute otherwise, in the same formats.
-    """
-
-    rows: tuple[Row, ...]
-    computed: int
-    task: Task
-    evaluated_output: str
-    folder: Path
-    new_rows: tuple[Row, ...] = ()
-    seconds_before: float = 0.0
-    differences: tuple[Difference, ...] = ()
 
 
 def sweep(
@@ -94,8 +68,9 @@ def sweep(
 ) -> Sweep:
     """Run a model on all data in each arithmetic of a grid, and keep the results in a folder.
 
-    Points that the folder holds already are not computed again. However a sweep ends, finished points are kept, and the
-    same call continues from there.
+    The folder holds the results as a database and as a table, and plots where matplotlib is installed. Points that it
+    holds already are not computed again. However a sweep ends, finished points are kept, and the same call continues
+    from there.
 
     Parameters
     ----------
@@ -132,7 +107,9 @@ def sweep(
     >>> import tempfile
     >>> import qengine
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     result = qengine.sweep("digits", folder, qengine.Grid(bits=[4, 8]), limit=100)
+    ...     result = qengine.sweep("digits", folder, qengine.Grid(bits=[4, 8]), limit=100, plots=False)
+    ...     [path.name for path in result.written]
+    ['results.sqlite', 'results.csv']
     >>> [(row.point.width, row.outcome.measures.top1) for row in result.rows]
     [(None, 0.99), (4, 0.98), (8, 0.99)]
     """
@@ -140,10 +117,13 @@ def sweep(
     settings = options_with(SweepOptions, options, keywords)
     session = options_with(SessionOptions, session, keywords)
     check_session_options(session)
-    points = (grid or Grid()).points()
+    grid = grid or Grid()
+    points = grid.points()
     job = _SweepRun(os.fspath(model), Path(folder), settings, session, progress or silent)
     with locked(job.folder), Store(job.folder / RESULTS) as store:
-        return job.run(points, store)
+        found = job.run(points, store)
+    notes = tuple(f"target {name} has none of these word lengths, and no points" for name in grid.left_out())
+    return write_files(replace(found, notes=notes), cost=settings.cost, metric=settings.metric, plots=settings.plots)
 
 
 class _SweepRun:

@@ -10,7 +10,7 @@ import numpy as np
 
 from qengine.analysis.sweep.differences import Difference
 from qengine.analysis.sweep.plots import axis_label, figure_of, metric_of, styled, value_of, written
-from qengine.analysis.sweep.run import Sweep
+from qengine.analysis.sweep.result import Sweep
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
