@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qengine.atomic_files import replacing
-from qengine.errors import OptionError, printable
+from qengine.errors import MissingPackageError, OptionError, printable
 from qengine.qformat import ChannelFormats, PartFormats
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def data_frame(records: Sequence[Record]) -> pandas.DataFrame:
     try:
         import pandas as pd
     except ImportError:
-        raise OptionError("to_pandas needs pandas: pip install 'qengine[pandas]'") from None
+        raise MissingPackageError("to_pandas needs pandas: pip install 'qengine[pandas]'") from None
     return pd.DataFrame.from_records(records, columns=list(columns_of(records)))
 
 

@@ -47,7 +47,7 @@ class OutputOptions:
         typer.Option(
             "-o",
             "--out",
-            metavar="OUT",
+            metavar="FILE",
             help="Save the outputs: .png (one image), .npy, .npz.",
             rich_help_panel=INPUTS,
         ),

@@ -29,7 +29,7 @@ def sweep(
     kernels: options.KernelOptions,
     json: options.Json = False,
 ) -> str:
-    """Run a model on data in many arithmetics, and keep the figures of each in DIR.
+    """Run a model on data in many arithmetics, and keep the figures of each in a folder.
 
     qengine sweep digits --bits 2-16 -o results
 
@@ -74,10 +74,10 @@ def sweep(
                 preprocessing=preprocessing,
                 batch=data.batch,
                 limit=data.limit,
-                ssim=not work.no_ssim,
+                ssim=work.ssim,
                 metric=work.metric,
                 cost=work.cost,
-                plots=not work.no_plots,
+                plots=work.plots,
                 retry_failed=work.retry_failed,
                 jobs=work.jobs,
                 scheduler=work.scheduler,
@@ -95,5 +95,5 @@ def sweep(
 def _accumulators(text: str | None) -> list[int | None]:
     widths: list[int | None] = []
     for part in parsing.words("--accumulator-bits", text or "all"):
-        widths += [None] if part == "all" else parsing.widths("--accumulator-bits", part)
+        widths += [None] if part == "all" else parsing.widths("--accumulator-bits", part, 64)
     return widths

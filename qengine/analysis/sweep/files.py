@@ -8,7 +8,7 @@ from qengine.analysis.sweep.csv_file import write_csv, write_differences
 from qengine.analysis.sweep.plots import write_plots
 from qengine.analysis.sweep.result import Sweep
 from qengine.analysis.sweep.target_plots import write_target_plots
-from qengine.errors import SweepError
+from qengine.errors import MissingPackageError
 from qengine.metrics.tasks import Task
 
 RESULTS = "results.sqlite"
@@ -44,6 +44,6 @@ def write_files(sweep: Sweep, *, cost: str, metric: str | None, plots: bool) -> 
         try:
             written += write_plots(sweep, cost, metric)
             written += write_target_plots(sweep, metric)
-        except SweepError as error:  # the rows are kept without plots
+        except MissingPackageError as error:  # the rows are kept without plots
             notes.append(str(error))
     return replace(sweep, written=tuple(written), notes=tuple(notes))
