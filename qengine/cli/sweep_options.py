@@ -150,6 +150,10 @@ class WorkOptions:
         bool,
         typer.Option("--plots/--no-plots", help="Draw plots, where matplotlib is installed.", rich_help_panel=RUN),
     ] = True
+    retry_failed: Annotated[
+        bool,
+        typer.Option("--retry-failed", metavar="", help="Compute failed points again.", rich_help_panel=RUN),
+    ] = False
     jobs: Annotated[
         int | None,
         typer.Option(
