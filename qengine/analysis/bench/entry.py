@@ -61,10 +61,9 @@ def bench(
             raise OptionError("a session has options of its own: leave out those of bench, or give a model")
         session, path = model, None
     else:
-        wanted = options_with(SessionOptions, options, keywords, "bench")
-        is_path = isinstance(model, (str, os.PathLike))
-        path = zoo.path_of(os.fspath(model)) if isinstance(model, (str, os.PathLike)) else None
-        session = InferenceSession(path if is_path else model, wanted)
+        wanted = options_with(SessionOptions, options, keywords)
+        path = zoo.path_of(os.fspath(model)) if isinstance(model, str | os.PathLike) else None
+        session = InferenceSession(path or model, wanted)
     entry = zoo.find(model) if isinstance(model, str) else None
     found = with_inputs(session, {**(entry.sample().feeds if entry else {}), **(feeds or {})})
     if isinstance(vs, Mapping):

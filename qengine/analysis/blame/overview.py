@@ -76,8 +76,8 @@ def _ratios(axes: Axes, blame: Blame, drawn: list[TensorBlame]) -> None:
         known = [(value, i) for i, one in enumerate(drawn) if (value := getattr(one, name)) is not None]
         axes.plot([x for x, _ in known], [y for _, y in known], marker, color=colour, label=label)
     if blame.sqnr_db is not None:
-        style = {"color": LIGHT.muted, "linestyle": (0, (5, 3)), "linewidth": 0.8, "zorder": 0}
-        axes.axvline(blame.sqnr_db, label="at the output", **style)
+        dashes = (0, (5, 3))
+        axes.axvline(blame.sqnr_db, color=LIGHT.muted, linestyle=dashes, linewidth=0.8, label="at the output", zorder=0)
     axes.set_xlabel("SQNR (dB)")
     add_grid(axes, "x")
     if drawn:

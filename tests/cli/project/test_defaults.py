@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 import typer
@@ -44,7 +45,7 @@ def folder(tmp_path, monkeypatch):
 def parsed(line, changes=""):
     """Return the parameters of a command line that differ from their defaults, and what was printed of them."""
     if changes:
-        with open("qengine.toml", "a") as file:
+        with Path("qengine.toml").open("a") as file:
             file.write(f"\n{changes}\n")
     words = line.split()
     root = typer.main.get_command(application(words))
@@ -67,7 +68,7 @@ PICTURES = {"mean": "0.5", "std": "0.25", "layout": "nhwc"}
 SAMPLES = {"data": "d.npz", "limit": 9, "batch": 3}
 ARITHMETIC = {"target": "cmsis-nn-s8", "rounding": "floor"}
 COMMON = {"model": "m.onnx", "threads": 2, "inputs": ["factor=1,2"]}
-VECTORS = os.path.join("out", "vectors")
+VECTORS = str(Path("out") / "vectors")
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,7 @@ VECTORS = os.path.join("out", "vectors")
             COMMON
             | PICTURES
             | SAMPLES
-            | {"targets": "cmsis-nn-s8", "rounding": "floor", "metric": "sqnr", "out": os.path.join("out", "sweep")},
+            | {"targets": "cmsis-nn-s8", "rounding": "floor", "metric": "sqnr", "out": str(Path("out") / "sweep")},
         ),
         ("inspect", COMMON | PICTURES | SAMPLES | ARITHMETIC | {"formats": "f.json"}),
         (
@@ -92,14 +93,14 @@ VECTORS = os.path.join("out", "vectors")
             | PICTURES
             | SAMPLES
             | ARITHMETIC
-            | {"formats": "f.json", "out": os.path.join("out", "m_quantized.onnx")},
+            | {"formats": "f.json", "out": str(Path("out") / "m_quantized.onnx")},
         ),
         (
             "export c",
             COMMON
             | PICTURES
             | ARITHMETIC
-            | {"data": "d.npz", "batch": 3, "formats": "f.json", "out": os.path.join("out", "c")},
+            | {"data": "d.npz", "batch": 3, "formats": "f.json", "out": str(Path("out") / "c")},
         ),
         (
             "export vectors",
@@ -182,7 +183,7 @@ def test_labels_belong_to_the_data_of_the_file():
     if not any(parameter.name == "labels" for parameter in command.params):
         pytest.skip("the command has no labels")
     project = PROJECT.replace('data = "d.npz"', 'data = "d.npz"\nlabels = "l.csv"')
-    with open("qengine.toml", "w") as file:
+    with Path("qengine.toml").open("w") as file:
         file.write(project)
     assert parsed("calibrate")["labels"] == "l.csv"
     assert "labels" not in parsed("calibrate --data e.npz")
@@ -307,7 +308,7 @@ def test_folders_are_made_for_what_is_written(folder):
 def test_the_file_that_is_named(folder, monkeypatch):
     (folder / "p").mkdir()
     (folder / "p" / "q.toml").write_text('model = "../other.onnx"\nbits = 4')
-    expected = {"model": os.path.join("p", "../other.onnx"), "bits": 4}
+    expected = {"model": str(Path("p") / "../other.onnx"), "bits": 4}
     for line in ("--project p/q.toml calibrate", "calibrate --project p/q.toml", "calibrate --project=p/q.toml"):
         assert {**parsed(line), "project": None} == {**expected, "project": None}
     monkeypatch.setenv("QENGINE_PROJECT", "p/q.toml")
@@ -358,7 +359,7 @@ def test_every_command_may_have_a_table():
 def test_json_stays_alone_on_standard_output(capsys, monkeypatch):
     from qengine import cli
 
-    with open("qengine.toml", "w") as file:
+    with Path("qengine.toml").open("w") as file:
         file.write('model = "digits"\n[preprocessing]\nscale = "1/255"\n')
     assert cli.main(["run", "--json"]) == 0
     printed = capsys.readouterr()

@@ -1,6 +1,6 @@
 """Reading of project files: each key becomes the text of an option, and every mistake is one line that names it."""
 
-import os
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +16,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def read(text, path="qengine.toml"):
-    with open(path, "w", encoding="utf-8") as file:
+    with Path(path).open("w", encoding="utf-8") as file:
         file.write(text)
     return read_project(path)
 
@@ -61,11 +61,11 @@ def test_paths_are_relative_to_the_file(folder):
         "p/qengine.toml",
     )
     at = {key[0]: value for key, value in found.values.items()}
-    assert at["model"] == os.path.join("p", "m.onnx")
+    assert at["model"] == str(Path("p") / "m.onnx")
     assert at["data"] == "/d/x"
-    assert at["target"] == os.path.join("p", "t.toml")
-    assert at["labels"] == os.path.join("p", "../l.csv")
-    assert at["inputs"] == {"a": os.path.join("p", "a.npy"), "b": "1/3", "c": "true,false", "d": "word"}
+    assert at["target"] == str(Path("p") / "t.toml")
+    assert at["labels"] == str(Path("p") / "../l.csv")
+    assert at["inputs"] == {"a": str(Path("p") / "a.npy"), "b": "1/3", "c": "true,false", "d": "word"}
 
 
 def test_a_home_folder_is_found(monkeypatch):
