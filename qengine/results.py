@@ -36,6 +36,7 @@ Record = dict[str, Any]
 """A row of a table: values by column."""
 
 _MAX_TEXT_ROWS, _MAX_HTML_ROWS = 40, 200
+_MAX_LISTED = 3  # values of a list in a cell
 _MAX_CELL = 60  # characters of a cell in text and HTML
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _CELL = "padding:2px 10px;white-space:nowrap"
@@ -235,7 +236,13 @@ def _text(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.6g}"
-    known = plain(value)
-    words = ", ".join(map(str, known)) if isinstance(known, list) else str(known)
+    known = str(value) if isinstance(value, ChannelFormats | PartFormats) else plain(value)
+    words = _listed(known) if isinstance(known, list) else str(known)
     text = printable(words)
     return text if len(text) <= _MAX_CELL else f"{text[: _MAX_CELL - 3]}..."
+
+
+def _listed(values: Sequence[Any]) -> str:
+    """Return a list as text: many values as the first ones and their number."""
+    first = ", ".join(map(str, values[:_MAX_LISTED]))
+    return first if len(values) <= _MAX_LISTED else f"{first}, ... ({len(values)})"

@@ -134,11 +134,11 @@ class Blame(Result):
     @property
     def summary(self) -> str:
         """The result in one line."""
-        return " ".join(self.verdict) or f"{len(self.tensors)} tensors"
+        return next(iter(self.verdict), f"{len(self.tensors)} tensors")
 
     def records(self) -> list[Record]:
         """Return a row for each tensor, the largest sensitivity first."""
-        return [{name: value for name, value in vars(one).items() if name != "noise"} for one in self.tensors]
+        return [_row(one) for one in self.tensors]
 
     def record(self) -> Record:
         """Return the whole result but the histograms as an object of plain values."""
@@ -150,3 +150,10 @@ class Blame(Result):
             if one.name == name:
                 return one
         raise KeyError(name)
+
+
+def _row(one: TensorBlame) -> Record:
+    """Return a tensor as a row: without what only the JSON object holds, and the suggestion in a few words."""
+    better = None if one.suggestion is None else f"{one.suggestion.text}: {one.suggestion.format}"
+    known = {name: value for name, value in vars(one).items() if name not in ("noise", "suggestion")}
+    return {**known, "suggestion": better}
