@@ -263,7 +263,7 @@ def c(
         lengths = parsing.shapes(shapes or [], session.graph)
         feeds = _samples(model if entry else None, session, data, lengths, kernels.max_elements)
         line = written_line("c", model, written, fixed, data, shapes)
-        project = export_c(session, out, wanted, shapes=lengths, feeds=feeds, command=line)
+        project = export_c(session, out, wanted, shapes=lengths, data=feeds, command=line)
     notes = (*session.notes, *target_notes(session))
     text = (output_of_c.as_json if command.json else output_of_c.as_tables)(model, project, notes)
     verified = project.verification

@@ -70,6 +70,7 @@ def sweep(
             grid,
             SweepOptions(
                 data=data.data,
+                labels=data.labels,
                 inputs=fixed,
                 preprocessing=preprocessing,
                 batch=data.batch,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
@@ -16,7 +17,7 @@ from qengine.analysis.paired_run import ComparedOutput, run_paired
 from qengine.analysis.progress import Progress, silent
 from qengine.analysis.report import RunTotals
 from qengine.data import zoo
-from qengine.data.datasets import Batch, Dataset, open_dataset, samples_at_once
+from qengine.data.datasets import Batch, Dataset, Labels, in_fast_batches, open_dataset
 from qengine.data.preprocessing import Preprocessing
 from qengine.errors import OptionError, QEngineError, UnsupportedError
 from qengine.keywords import check_keywords, options_with
@@ -40,6 +41,7 @@ def evaluate(
     model: str | os.PathLike[str] | bytes | onnx.ModelProto | Graph | InferenceSession,
     data: Any = None,
     *,
+    labels: Labels | None = None,
     preprocessing: Preprocessing | None = None,
     inputs: Mapping[str, NDArray[Any]] | None = None,
     batch: int | None = None,
@@ -61,6 +63,8 @@ def evaluate(
         Model that `InferenceSession` takes, the name of a bundled one, or a session.
     data
         Samples, as `qengine.open_dataset` takes them; None for the set of a bundled model.
+    labels
+        Labels beside the data; see `qengine.open_dataset`.
     preprocessing
         Conversion of pixels to numbers; None for that of a bundled set or model, and otherwise 0..255.
     inputs
@@ -102,8 +106,8 @@ def evaluate(
     check_keywords("evaluate", keywords, SessionKeywords)
     began = time.perf_counter()
     session = _session(model, keywords)
-    dataset, scale, names = _opened(model, session, data, preprocessing, inputs, batch, limit)
-    work = _Evaluation(session, scale, metrics, outputs, collect)
+    dataset, names = _opened(model, session, data, labels, preprocessing, inputs, batch, limit)
+    work = _Evaluation(session, preprocessing or dataset.preprocessing, metrics, outputs, collect)
     with (progress or silent)("evaluating", len(dataset)) as advance, np.errstate(all="ignore"):
         for number, one in enumerate(dataset.batches(), 1):
             try:
@@ -113,7 +117,8 @@ def evaluate(
             except QEngineError as error:
                 raise error.about(f"run {number} of data {dataset.name}") from None
             advance(one.count)
-    return work.result(*names, time.perf_counter() - began)
+    result = work.result(*names, time.perf_counter() - began)
+    return result if isinstance(data, Dataset) else replace(result, notes=(*dataset.notes, *result.notes))
 
 
 def _session(model: Any, keywords: Mapping[str, Any]) -> InferenceSession:
@@ -128,31 +133,32 @@ def _opened(
     model: Any,
     session: InferenceSession,
     data: Any,
+    labels: Labels | None,
     preprocessing: Preprocessing | None,
     inputs: Mapping[str, NDArray[Any]] | None,
     batch: int | None,
     limit: int | None,
-) -> tuple[Dataset, Preprocessing, tuple[str, str]]:
-    """Return the data, the conversion of pixels, and the names of the model and of the data."""
+) -> tuple[Dataset, tuple[str, str]]:
+    """Return the data, and the names of the model and of the data."""
     entry = zoo.ENTRIES.get(model) if isinstance(model, str) else None
     name = os.fspath(model) if isinstance(model, str | os.PathLike) else session.graph.name
     if isinstance(data, Dataset):
-        return data, preprocessing or data.preprocessing, (name, data.name)
+        return open_dataset(data, session, labels=labels, fixed=inputs, batch=batch, limit=limit), (name, data.name)
     if data is None and entry is None:
         raise OptionError("data is needed to run the model on: give data, or a bundled model, which has its own")
-    given = os.fspath(model if data is None else data)
-    bundled = zoo.ENTRIES.get(given) or entry
-    scale = preprocessing or (bundled.preprocessing if bundled else Preprocessing())
-    limits: dict[str, Any] = {
-        "preprocessing": scale,
-        "fixed": inputs,
-        "limit": limit,
-        "max_elements": session.options.max_elements,
-    }
-    dataset = open_dataset(given, session.graph, batch=batch, **limits)
-    if batch is None and (more := samples_at_once(session.graph, dataset)) > 1:
-        dataset = open_dataset(given, session.graph, batch=more, **limits)
-    return dataset, scale, (name, dataset.name)
+    given = model if data is None else data
+    bundled = (zoo.ENTRIES.get(given) if isinstance(given, str) else None) or entry
+    dataset = open_dataset(
+        given,
+        session.graph,
+        labels=labels,
+        preprocessing=preprocessing or (bundled.preprocessing if bundled else None),
+        fixed=inputs,
+        batch=batch,
+        limit=limit,
+        max_elements=session.options.max_elements,
+    )
+    return in_fast_batches(dataset, session.graph, batch), (name, dataset.name)
 
 
 class _Evaluation:

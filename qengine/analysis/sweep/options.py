@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from qengine.analysis.inspection.costs import find_cost
 from qengine.checks import check_whole_number
+from qengine.data.datasets import Labels
 from qengine.data.preprocessing import Preprocessing
 from qengine.errors import OptionError
 from qengine.metrics.declaration import metric_named
@@ -20,7 +20,8 @@ from qengine.runtime.options import SessionKeywords, SessionOptions
 class SweepKeywords(SessionKeywords, total=False):
     """The fields of `SweepOptions` and `SessionOptions` as keyword arguments."""
 
-    data: str | os.PathLike[str] | None
+    data: Any
+    labels: Labels | None
     inputs: Mapping[str, NDArray[Any]] | None
     preprocessing: Preprocessing | None
     batch: int | None
@@ -41,7 +42,10 @@ class SweepOptions:
     Attributes
     ----------
     data
-        Path or bundled name of the data, as for `qengine.open_dataset`; None for the data of a bundled model.
+        The data, as `qengine.open_dataset` takes it; None for the data of a bundled model. Worker processes are given
+        data in memory in a file in the folder of results.
+    labels
+        Labels beside the data; see `qengine.open_dataset`.
     inputs
         Inputs that are the same in every run, by name.
     preprocessing
@@ -72,7 +76,8 @@ class SweepOptions:
         If there is no metric or cost of the name, or the number of jobs is not a whole number of 1 or more.
     """
 
-    data: str | os.PathLike[str] | None = None
+    data: Any = None
+    labels: Labels | None = None
     inputs: Mapping[str, NDArray[Any]] | None = None
     preprocessing: Preprocessing | None = None
     batch: int | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -38,7 +38,7 @@ from qengine.analysis.sweep.shared_results import ensure_float32, ensure_histogr
 from qengine.analysis.sweep.store import Store, locked
 from qengine.analysis.sweep.work import ModelAndData, Source, Work, kept_open
 from qengine.data import zoo
-from qengine.data.datasets import Dataset, samples_at_once
+from qengine.data.datasets import Dataset, in_fast_batches, open_dataset, write_spilled
 from qengine.data.datasets.runs import Feeds, Runs
 from qengine.data.preprocessing import Preprocessing
 from qengine.errors import OptionError, QEngineError, SweepError, UnsupportedError
@@ -123,7 +123,9 @@ def sweep(
     with locked(job.folder), Store(job.folder / RESULTS) as store:
         found = job.run(points, store)
     notes = tuple(f"target {name} has none of these word lengths, and no points" for name in grid.left_out())
-    return write_files(replace(found, notes=notes), cost=settings.cost, metric=settings.metric, plots=settings.plots)
+    return write_files(
+        replace(found, notes=(*found.notes, *notes)), cost=settings.cost, metric=settings.metric, plots=settings.plots
+    )
 
 
 class _SweepRun:
@@ -142,7 +144,9 @@ class _SweepRun:
         self._graph = source.graph()
         _refuse_registered(self._graph)
         self._reference = InferenceSession(self._graph, options.in_float32()).in_float32()
-        self._source, self._dataset = _with_batches(source, self._graph)
+        dataset = _opened(source, settings, self._graph)
+        self._dataset = in_fast_batches(dataset, self._graph, settings.batch)
+        self._source = replace(source, batch=self._dataset.batch, preprocessing=self._dataset.preprocessing)
         self._runs = Runs(self._dataset.batches, len(self._dataset))
         self._context = Context(
             graph_digest(self._graph),
@@ -165,7 +169,9 @@ class _SweepRun:
         observations = self._observe(left, observed)
         settings, options = self._settings, self._options
         runner, threads = _runner(settings, options.threads) if left else (in_turn, options.threads)
-        work = Work(self._source, str(observed.resolve()), self._context, replace(options, threads=threads))
+        work = Work(
+            self._shared(observed, runner), str(observed.resolve()), self._context, replace(options, threads=threads)
+        )
         before, new = time.perf_counter() - self._began, []
         source = Source(self._graph, self._dataset, self._runs, observations)
         with self._progress("sweeping", len(points)) as advance, kept_open(work, source):
@@ -176,7 +182,7 @@ class _SweepRun:
                         keys[point],
                         self._context.key,
                         self._model,
-                        self._model if settings.data is None else os.fspath(settings.data),
+                        self._dataset.name,
                         len(self._dataset),
                         self._context.version,
                         point,
@@ -190,7 +196,15 @@ class _SweepRun:
         # The names of formats files are those of this call, and not of the call that computed the point.
         rows = tuple(replace(known[keys[point]], point=point) for point in points)
         found = self._differences(points, observed)
-        return Sweep(rows, len(left), task, output, self.folder, tuple(new), before, found)
+        return Sweep(rows, len(left), task, output, self.folder, tuple(new), before, found, self._dataset.notes)
+
+    def _shared(self, observed: Path, runner: Runner) -> ModelAndData:
+        """Return the model and the data as workers open them: data in memory is written to a file for them."""
+        if self._source.data is not None or runner is in_turn:
+            return self._source
+        path = observed.resolve() / f"{self._dataset.digest[:16]}.data.npz"
+        write_spilled(self._dataset, path)
+        return replace(self._source, data=str(path), labels=None, is_spilled=True)
 
     def _differences(self, points: Sequence[Point], observed: Path) -> tuple[Difference, ...]:
         """Return the differences of the targets of the points."""
@@ -293,26 +307,43 @@ def _source(model: str, settings: SweepOptions, max_elements: int) -> ModelAndDa
     entry = zoo.find(model)
     if settings.data is None and entry is None:
         raise OptionError("data is needed to run the model on: give data, or a bundled model, which has its own")
-    name = os.fspath(model if settings.data is None else settings.data)
-    bundled = zoo.ENTRIES.get(name) or entry
+    given = model if settings.data is None else settings.data
+    name = os.fspath(given) if isinstance(given, str | os.PathLike) else None
+    bundled = (None if name is None else zoo.ENTRIES.get(name)) or entry
+    labels = settings.labels
+    if isinstance(labels, str | os.PathLike) and os.path.exists(labels):  # noqa: PTH110 - or the name of a column
+        labels = os.path.realpath(labels)
+    elif isinstance(labels, Iterator):
+        labels = list(labels)
     return ModelAndData(
         model if entry else os.path.realpath(model),
-        name if name in zoo.ENTRIES else os.path.realpath(name),  # a circular link is left to the reader
+        name
+        if name is None or name in zoo.ENTRIES
+        else os.path.realpath(name),  # a circular link is left to the reader
         dict(settings.inputs or {}),
         settings.preprocessing or (bundled.preprocessing if bundled else Preprocessing()),
         settings.batch,
         settings.limit,
         max_elements,
+        labels,
     )
 
 
-def _with_batches(source: ModelAndData, graph: Graph) -> tuple[ModelAndData, Dataset]:
-    """Return the source and its data; without a batch, one of several samples where the model takes any number."""
-    dataset = source.dataset(graph)
-    if source.batch is None and (more := samples_at_once(graph, dataset)) > 1:
-        source = replace(source, batch=more)
-        dataset = source.dataset(graph)
-    return source, dataset
+def _opened(source: ModelAndData, settings: SweepOptions, graph: Graph) -> Dataset:
+    """Return the data: opened by its path, as workers do, or what is in memory."""
+    if source.data is not None:
+        return source.dataset(graph)
+    reads = not isinstance(settings.data, Dataset)  # a data set was read with its own
+    return open_dataset(
+        settings.data,
+        graph,
+        labels=source.labels,
+        preprocessing=source.preprocessing if reads else None,
+        fixed=source.inputs,
+        batch=source.batch,
+        limit=source.limit,
+        max_elements=source.max_elements,
+    )
 
 
 def _refuse_registered(graph: Graph) -> None:

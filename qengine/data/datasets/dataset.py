@@ -159,6 +159,11 @@ class Dataset:
         return (*self._source.names, *self._fixed)
 
     @property
+    def own_names(self) -> tuple[str, ...]:
+        """The names of the inputs that the samples feed, without those that are the same in every run."""
+        return self._source.names
+
+    @property
     def stacked(self) -> frozenset[str]:
         """The names of the inputs whose first axis counts samples, so that several samples make one feed."""
         return self._source.stacked

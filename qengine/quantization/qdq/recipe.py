@@ -6,19 +6,19 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from qengine.atomic_files import replacing
+from qengine.data.datasets import DataKeywords, data_keywords, graph_of, runs_of
 from qengine.errors import OptionError
 from qengine.keywords import check_keywords, options_with
 from qengine.model.formats.files import FormatsByName, format_to_json
 from qengine.model.graph import Graph
-from qengine.model.loader import load
 from qengine.model.ops.operator import find
 from qengine.model.passes import remove_dead
 from qengine.model.steps import Rows
 from qengine.qformat import QFormat
-from qengine.quantization.calibration import CalibrationKeywords, CalibrationOptions, Feeds, choose_formats, observe
+from qengine.quantization.calibration import CalibrationKeywords, CalibrationOptions, choose_formats, observe
 from qengine.quantization.correction import CorrectionEntry, Verdict, correct
 from qengine.quantization.correction.result import summary_of
 from qengine.quantization.qdq.check import check_written
@@ -117,9 +117,13 @@ class QuantizedModel(Result):
         return tuple(found)
 
 
+class QuantizeKeywords(CalibrationKeywords, DataKeywords, total=False):
+    """The fields of `CalibrationOptions`, and how data is read, as keyword arguments."""
+
+
 def quantize_model(
     model: str | os.PathLike[str] | bytes | onnx.ModelProto | Graph,
-    data: Feeds | None = None,
+    data: Any = None,
     *,
     recipe: str | Sequence[str] = ("fold",),
     formats: FormatsByName | None = None,
@@ -127,7 +131,7 @@ def quantize_model(
     options: CalibrationOptions | None = None,
     session: SessionOptions | None = None,
     writes: Writes = "qdq",
-    **keywords: Unpack[CalibrationKeywords],
+    **keywords: Unpack[QuantizeKeywords],
 ) -> QuantizedModel:
     """Return a model as a quantized ONNX model, with its constants corrected and formats chosen on data.
 
@@ -136,7 +140,8 @@ def quantize_model(
     model
         Model that `InferenceSession` takes.
     data
-        List or other iterable of feeds that can be read again. Where formats are given, only corrections need it.
+        Data that `open_dataset` takes; an iterable of mappings that `InferenceSession.run` takes is fed as it is, one
+        mapping a run. Where formats are given, only corrections need it.
     recipe
         "best", "none", or names of corrections; see `qengine.quantization.correction.correct`.
     formats
@@ -145,7 +150,8 @@ def quantize_model(
         Format of the activations that have none otherwise: those that `formats` does not name, and those that no run of
         the data computed, as in a branch that was never taken.
     options, keywords
-        See `CalibrationOptions`. Activations have 8 or 16 bits where pairs are written.
+        See `CalibrationOptions`. Activations have 8 or 16 bits where pairs are written. And `preprocessing`, `batch`,
+        `limit` and `labels` of the data, see `open_dataset`.
     session
         Options of the runs, of which the limits (``max_...``), `threads` and the target have an effect: formats are
         chosen within its constraints. None for the defaults. For QONNX `target`, `rules`, `rounding` and `overflow`
@@ -164,7 +170,7 @@ def quantize_model(
     QEngineError
         See `calibrate`, `correct` and `quantized_model`.
     """
-    check_keywords("quantize_model", keywords, CalibrationKeywords)
+    check_keywords("quantize_model", keywords, QuantizeKeywords)
     runs = session or SessionOptions()
     options = options_with(CalibrationOptions, options, keywords).for_runs(runs)
     limits, observing = runs.in_float32(), options.for_observing(runs)
@@ -176,7 +182,9 @@ def quantize_model(
     check_rules((replace(runs, target=None) if writes == "qdq" and formats is None else runs).rules_of_run(), writes)
     if writes == "qdq" and formats is None and options.activation_word_length not in ACTIVATION_BITS:
         raise OptionError(f"a quantized model stores activations in 8 or 16 bits, not {options.activation_word_length}")
-    graph = model if isinstance(model, Graph) else load(model)
+    graph = graph_of(model)
+    if data is not None:
+        data = runs_of(data, graph, data_keywords(keywords), again=True)
     unused = graph.tensors() - remove_dead(graph).tensors()
 
     said = _SAID_BY_QONNX if writes == "qonnx" else ()
