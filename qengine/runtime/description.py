@@ -1,4 +1,4 @@
-"""Description of a session for a person: its model, inputs and outputs, arithmetic, formats, and nodes in float32."""
+"""Description of a session: its model, inputs and outputs, arithmetic, formats, and nodes in float32."""
 
 from __future__ import annotations
 

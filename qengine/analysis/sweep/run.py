@@ -196,7 +196,7 @@ class _SweepRun:
         # The names of formats files are those of this call, and not of the call that computed the point.
         rows = tuple(replace(known[keys[point]], point=point) for point in points)
         found = self._differences(points, observed)
-        return Sweep(rows, len(left), task, output, self.folder, tuple(new), before, found, self._dataset.notes)
+        return Sweep(rows, len(left), task, output, self.folder, tuple(new), before, found, notes=self._dataset.notes)
 
     def _shared(self, observed: Path, runner: Runner) -> ModelAndData:
         """Return the model and the data as workers open them: data in memory is written to a file for them."""

@@ -175,6 +175,11 @@ class Dataset:
         return None if labels is None else labels[: self._count]
 
     @property
+    def keys(self) -> Sequence[str]:
+        """The names of the samples, such as their paths in a folder; () if they have none."""
+        return self._source.keys
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """The names of the classes, in the order of their numbers; () if they are unknown."""
         return self._source.classes
