@@ -1,7 +1,6 @@
 """The Typer application: all commands, or the one that is called."""
 
 import ast
-import os
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
@@ -47,7 +46,6 @@ def application(words: Sequence[str]) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_options)
-    words = words or _completed()
     word = words[0] if words else ""
     found = _described if _only_lists(word) else _imported
     for name in _called(word):
@@ -80,13 +78,6 @@ def _described(module: str, name: str) -> Callable[..., Any]:
     functions = (node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef) and node.name == name)
     command.__doc__ = ast.get_docstring(next(functions)) or ""
     return command
-
-
-def _completed() -> Sequence[str]:
-    """Return the words that a shell completes, which it gives in the environment; none where it does not."""
-    if "_QENGINE_COMPLETE" not in os.environ:
-        return ()
-    return (os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS") or "").split()[1:]
 
 
 def _called(word: str) -> tuple[str, ...]:

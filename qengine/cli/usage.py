@@ -99,17 +99,24 @@ def usage_message(error: Any, words: Sequence[str]) -> str:
     return f"{said.rstrip('.')} (see '{path} --help')"
 
 
-def options_by_command() -> dict[str, set[str]]:
-    """Return the options of every command, which are imported for it."""
+def commands_by_name() -> dict[str, Any]:
+    """Return every command of Typer by its words, such as "export c"; all are imported for it."""
     import typer
 
-    found: dict[str, set[str]] = {}
+    found: dict[str, Any] = {}
     for word in (*COMMANDS, *GROUPS):
-        command: Any = typer.main.get_command(application([word]))
-        parts = command.commands[word]
-        for name, one in getattr(parts, "commands", {"": parts}).items():
-            found[f"{word} {name}".strip()] = {option for p in one.params for option in (*p.opts, *p.secondary_opts)}
+        whole: Any = typer.main.get_command(application([word]))
+        part = whole.commands[word]
+        found |= {f"{word} {name}".strip(): one for name, one in getattr(part, "commands", {"": part}).items()}
     return found
+
+
+def options_by_command() -> dict[str, set[str]]:
+    """Return the names of the options of every command."""
+    return {
+        name: {option for p in command.params for option in (*p.opts, *p.secondary_opts)}
+        for name, command in commands_by_name().items()
+    }
 
 
 def _path(context: Any, words: Sequence[str]) -> str:
@@ -130,8 +137,8 @@ def _no_command(name: str, path: str) -> str:
     if dash and group in GROUPS and rest:
         near = nearest(rest, GROUPS[group][1])
         return f"no command is named '{name}'; did you mean {group} {near or ''}?".replace(" ?", "?")
-    known = (*COMMANDS, *GROUPS)
-    near = did_you_mean(name, known, COMMAND_WORDS) or f"; there are {', '.join(known)}"
+    names = (*COMMANDS, *GROUPS)
+    near = did_you_mean(name, names, COMMAND_WORDS) or f"; there are {', '.join(names)}"
     return f"no command is named '{name}'{near}"
 
 
@@ -143,7 +150,8 @@ def _no_option(name: str, command: Any, path: str, words: Sequence[str]) -> str:
     said = f"{short} has no option {name}"
     if not name.startswith("--"):
         whole = next((word for word in words if word.startswith(name)), name)
-        name = f"-{whole}".partition("=")[0] if len(whole) > 2 else _SHORT.get(name, name)
+        whole = whole.partition("=")[0]
+        name = f"-{whole}" if len(whole) > 2 else _SHORT.get(name, name)
     meant = _OPTION_WORDS.get(name, name)
     if meant in own:
         return f"{said}; did you mean {meant}?"
