@@ -30,6 +30,8 @@ if TYPE_CHECKING:  # the same names for type checkers; a test compares them with
     from qengine.deploy.vectors import VectorOptions as VectorOptions
     from qengine.deploy.vectors import export_vectors as export_vectors
     from qengine.errors import QEngineError as QEngineError
+    from qengine.html_report import ReportOptions as ReportOptions
+    from qengine.html_report import report as report
     from qengine.model.custom import FixedPoint as FixedPoint
     from qengine.model.custom import RegisteredOperator as RegisteredOperator
     from qengine.model.custom import register_operator as register_operator
@@ -64,6 +66,7 @@ _MODULE_OF = {
     "QEngineError": "errors",
     "QFormat": "qformat",
     "RegisteredOperator": "model.custom",
+    "ReportOptions": "html_report",
     "Rounding": "qformat",
     "SearchOptions": "analysis.search",
     "SessionOptions": "runtime.options",
@@ -84,6 +87,7 @@ _MODULE_OF = {
     "quantize": "qformat",
     "quantize_model": "quantization.qdq",
     "register_operator": "model.custom",
+    "report": "html_report",
     "search": "analysis.search",
     "sweep": "analysis.sweep",
 }

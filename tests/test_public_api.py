@@ -27,6 +27,7 @@ NAMES = {
     "QEngineError",
     "QFormat",
     "RegisteredOperator",
+    "ReportOptions",
     "Rounding",
     "SearchOptions",
     "SessionOptions",
@@ -49,6 +50,7 @@ NAMES = {
     "quantize",
     "quantize_model",
     "register_operator",
+    "report",
     "search",
     "sweep",
     "zoo",
@@ -123,6 +125,10 @@ def test_each_module_of_public_names_is_importable_alone():
         (qengine.InferenceSession.get_inputs, "(self)"),
         (qengine.InferenceSession.get_outputs, "(self)"),
         (qengine.InferenceSession.get_overridable_initializers, "(self)"),
+        (
+            qengine.report,
+            "(model, data=None, output='report.html', options=None, *, session=None, progress=None, **keywords)",
+        ),
         (qengine.calibrate, "(model, feeds, options=None, session=None, **keywords)"),
         (
             qengine.CalibrationOptions,

@@ -9,7 +9,7 @@ from qengine.analysis.bench import bench_kernels, executor_of, longest_word, mea
 from qengine.analysis.bench.rivals import NAMES, RivalSetup, check_names, rival_runs
 from qengine.cli import options
 from qengine.cli.operators import run_files
-from qengine.cli.options.panels import RUN
+from qengine.cli.options.panels import INPUTS, RUN
 from qengine.cli.output.bench import kernels_record, kernels_table, report_record, report_table
 from qengine.cli.output.console import status
 from qengine.cli.session import open_session
@@ -23,6 +23,17 @@ Model = Annotated[
         show_default=False,
         help="An .onnx file or a bundled model. Without one: typical layers, each alone.",
     ),
+]
+Data = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DATA",
+        help="Feed the first sample of this data, or as many as --batch says.",
+        rich_help_panel=INPUTS,
+    ),
+]
+Batch = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="With --data: feed N samples at once.", rich_help_panel=INPUTS)
 ]
 Versus = Annotated[
     str | None,
@@ -44,6 +55,8 @@ Seconds = Annotated[
 def bench(
     *,
     model: Model = None,
+    data: Data = None,
+    batch: Batch = None,
     source: options.InputOptions,
     fixed: options.FixedPointOptions,
     versus: Versus = None,
@@ -61,7 +74,7 @@ def bench(
     names = [name for name in (versus or "").split(",") if name]
     if model is None:
         has_options = fixed != options.FixedPointOptions() or source != options.InputOptions() or command.operators
-        if has_options or names or kernels.threads not in (None, 1):
+        if has_options or names or data or batch or kernels.threads not in (None, 1):
             raise OptionError(
                 "without a model, layers are measured in every word length, on one thread: "
                 "give a model with these options"
@@ -75,8 +88,13 @@ def bench(
     path = zoo.path_of(model)
     session = open_session(path, fixed.session_options(kernels))
     preprocessing = source.preprocessing(entry)
-    given = source.arrays(session.graph, preprocessing, kernels.max_elements)
-    feeds = with_inputs(session, {**(entry.sample(preprocessing).feeds if entry else {}), **given})
+    if data is not None:
+        samples = options.DataOptions(**vars(source), data=data, batch=batch)
+        opened = samples.open(data, entry, session.graph, kernels.max_elements)
+        feeds = dict(next(iter(opened.batches())).feeds)
+    else:
+        given = source.arrays(session.graph, preprocessing, kernels.max_elements)
+        feeds = with_inputs(session, {**(entry.sample(preprocessing).feeds if entry else {}), **given})
     with status(f"measuring {model}", quiet=command.json), np.errstate(all="ignore"):
         executor = executor_of(session, feeds)
         bits = longest_word(session)

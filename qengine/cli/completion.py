@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from qengine import __version__
+from qengine.cli.project.find import without_project
 from qengine.cli.tensor_names import tensor_names
 
 VARIABLE = "_QENGINE_COMPLETE"
@@ -59,7 +60,7 @@ def completions(words: Sequence[str], start: str) -> list[tuple[str, str]]:
     start
         What stands in the place so far.
     """
-    table = read_table()
+    table, words = read_table(), without_project(words)
     command = _command(words, table)
     if command is None:
         above = f"{words[0]} " if words else ""

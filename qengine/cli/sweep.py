@@ -14,7 +14,7 @@ from qengine.cli import sweep_options as grids
 from qengine.cli.output.console import progress
 from qengine.cli.output.sweep import as_json, as_tables
 from qengine.data import zoo
-from qengine.errors import OptionError, SweepError
+from qengine.errors import MissingPackageError, OptionError
 from qengine.model.loader import load
 from qengine.runtime.options import SessionOptions
 
@@ -111,7 +111,7 @@ def _write(result: Sweep, work: grids.WorkOptions) -> tuple[list[Path], list[str
     try:
         written += write_plots(result, work.cost, work.metric)
         return written + write_target_plots(result, work.metric), notes
-    except SweepError as error:  # the rows are kept without plots
+    except MissingPackageError as error:  # the rows are kept without plots
         return written, [*notes, str(error)]
 
 

@@ -137,8 +137,8 @@ def _no_command(name: str, path: str) -> str:
     if dash and group in GROUPS and rest:
         near = nearest(rest, GROUPS[group][1])
         return f"no command is named '{name}'; did you mean {group} {near or ''}?".replace(" ?", "?")
-    names = (*COMMANDS, *GROUPS)
-    near = did_you_mean(name, names, COMMAND_WORDS) or f"; there are {', '.join(names)}"
+    every = (*COMMANDS, *GROUPS)
+    near = did_you_mean(name, every, COMMAND_WORDS) or f"; there are {', '.join(every)}"
     return f"no command is named '{name}'{near}"
 
 

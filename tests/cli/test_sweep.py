@@ -54,7 +54,8 @@ def test_json(files, capsys):
     assert [row["activation_bits"] for row in found["rows"]] == [None] + [4] * 4 + [6] * 4 + [7] * 4
     assert all(tuple(row) == columns() for row in found["rows"])
     assert (found["rows"][0]["sqnr_db"], found["rows"][0]["agreement"], found["rows"][0]["top1"]) == ("inf", 1.0, None)
-    names = ["results.sqlite", "results.csv", "accuracy.png", "accuracy.svg", "pareto.png", "pareto.svg"]
+    plots = [f"{name}{suffix}" for name in ("accuracy", "pareto") for suffix in (".png", ".svg", ".pdf")]
+    names = ["results.sqlite", "results.csv", *plots]
     assert found["written"] == [f"out/{name}" for name in names]
     assert all((files / "out" / name).stat().st_size for name in names)
     with (files / "out" / "results.csv").open(newline="") as file:

@@ -34,7 +34,7 @@ class InputOptions(PreprocessingOptions):
             "-i",
             "--input",
             metavar="NAME=VALUE",
-            help="An input: a .npy, .npz, .pb or image file, or numbers: factor=1,1,3,3. Repeatable.",
+            help="An input: a .npy, .npz, .pb, .wav or image file, or numbers: factor=1,1,3,3. Repeatable.",
             rich_help_panel=INPUTS,
         ),
     ] = None
