@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from qengine import __version__
+from qengine.cli.model_names import tensor_names
 from qengine.cli.project.find import without_project
-from qengine.cli.tensor_names import tensor_names
 
 VARIABLE = "_QENGINE_COMPLETE"
 """Environment variable in which a shell asks for completions, as complete_SHELL."""

@@ -143,7 +143,7 @@ def _panels(options: Sequence[Any]) -> Iterable[tuple[str, list[Any]]]:
     titled: dict[str, list[Any]] = {}
     for one in options:
         title = getattr(one, "rich_help_panel", None)
-        if one.name in ("help", "version"):
+        if one.name in ("help", "version", "project", "no_project"):
             title = RUN
         titled.setdefault(title or INPUTS, []).append(one)
     own = [title for title in titled if title not in places]

@@ -49,7 +49,8 @@ _OPTION_WORDS = {
     **dict.fromkeys(("--max-loss", "--tolerance", "--max-error"), "--max-drop"),
     **dict.fromkeys(("--rgb2bgr", "--swap-channels"), "--bgr"),
     **dict.fromkeys(("--normalize", "--norm"), "--std"),
-    **dict.fromkeys(("--timeout", "--duration"), "--budget"),
+    **dict.fromkeys(("--timeout", "--duration", "--budget", "--time"), "--seconds"),
+    **dict.fromkeys(("--runs", "--iterations", "--trials"), "--max-runs"),
 }
 """Options of other tools, and the option here that each most probably means."""
 
