@@ -19,14 +19,14 @@ from qengine.cli.model_names import tensor_names
 from qengine.cli.project.find import without_project
 
 VARIABLE = "_QENGINE_COMPLETE"
-"""Environment variable in which a shell asks for completions, as complete_SHELL."""
+"""Name of the environment variable in which a shell says complete_SHELL."""
 
 _FILE = "completion.json"
 _FILES = {
     **{"--formats": (".json",), "--target": (".toml",), "--targets": (".toml",), "--operators": (".py",)},
     **{"--csv": (".csv",), "--learn": (".toml",), "--model": (".onnx",)},
 }
-"""Ends of the names of files that an option takes beside its words."""
+"""Ends of the names of files that an option takes, besides words."""
 
 _OF_TENSORS = ("--fetch", "--plot")
 _OF_INPUTS = ("-i", "--input", "--shape")
@@ -36,7 +36,7 @@ Table = Mapping[str, Mapping[str, Any]]
 
 
 def respond(instruction: str) -> int:
-    """Print the completions that a shell asks for, and return the exit status that it expects."""
+    """Print completions for a shell, and return the exit status that it expects."""
     shell = instruction.partition("_")[2]
     try:
         found = completions(*_words(shell))
@@ -58,7 +58,7 @@ def completions(words: Sequence[str], start: str) -> list[tuple[str, str]]:
     words
         Words of the command line before the place, without the name of the program.
     start
-        What stands in the place so far.
+        Text in the place so far.
     """
     table, words = read_table(), without_project(words)
     command = _command(words, table)
@@ -138,8 +138,9 @@ def _path() -> Path:
 
 def _state() -> str:
     """Return what changes when the options may have changed: the version, and the newest file of the command line."""
-    folder = Path(__file__).parent
-    newest = max(one.stat().st_mtime_ns for place in (folder, folder / "options") for one in os.scandir(place))
+    folder = Path(__file__).resolve().parent
+    places = (folder, folder / "options", folder / "project")
+    newest = max(one.stat().st_mtime_ns for place in places for one in os.scandir(place) if one.name.endswith(".py"))
     return f"{__version__} {newest} {folder}"
 
 

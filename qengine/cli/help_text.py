@@ -34,7 +34,7 @@ _MOST_USED = (
 """Options that come first in their panels, in this order."""
 
 _ON = " \\"
-"""End of a line that goes on."""
+"""End of a line that the next one continues."""
 
 _COLUMN = 28  # of the texts of options, from the left
 _WIDEST, _NARROWEST = 110, 60  # columns of the text
@@ -227,7 +227,7 @@ def _default(param: Any) -> str:
 
 
 def _examples(examples: Sequence[str], width: int) -> list[str]:
-    """Return lines to paste; one that is too long goes on after a backslash."""
+    """Return lines to paste; one that is too long is continued after a backslash."""
     if not examples:
         return []
     lines = []

@@ -29,12 +29,9 @@ def tensor_names(model: str) -> tuple[list[str], list[str]]:
     if not path.is_file():
         path = Path(__file__).parents[1] / "data" / "zoo" / f"{path.name}.onnx"
     try:
-        with (
-            path.open("rb") as file,
-            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
-            memoryview(content) as view,
-        ):
-            return _names(view)
+        with path.open("rb") as file:
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return _names(memoryview(content))  # closed with the last view of it
     except (OSError, ValueError, IndexError):
         return [], []
 
@@ -62,7 +59,7 @@ def _texts(message: View, number: int) -> list[str]:
 
 
 def _fields(message: View) -> Iterator[tuple[int, View]]:
-    """Yield the number and the bytes of every field that has bytes; raise ValueError where it is no message."""
+    """Yield the number and the bytes of every field that has bytes; raise ValueError for another file."""
     place = 0
     while place < len(message):
         key, place = _number(message, place)
@@ -74,7 +71,7 @@ def _fields(message: View) -> Iterator[tuple[int, View]]:
         elif kind == _BYTES:
             length, place = _number(message, place)
             if place + length > len(message):
-                raise ValueError("a field ends behind its message")
+                raise ValueError("a field is longer than its message")
             yield key >> 3, message[place : place + length]
             place += length
         else:

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from qengine.analysis.bench.rivals import NAMES
 from qengine.analysis.inspection.costs import all_costs
-from qengine.data.preprocessing import CONVERSIONS, LAYOUTS
+from qengine.data.channels import LAYOUTS
+from qengine.data.preprocessing import CONVERSIONS
 from qengine.data.zoo import ENTRIES
 from qengine.deploy.vectors.text_files import SUFFIXES
 from qengine.kernels.isa import BEST_FIRST, REFERENCE

@@ -65,7 +65,7 @@ _IN_PLACE = {
     **{"--weight-bits": "--weight-qformat", "--weight-qformat": "--weight-bits", "--labels": "--expected"},
     **{"--data": "--input", "--jobs": "--threads", "--recipe": "--method"},
 }
-"""Options that a command without one of a name takes in its place."""
+"""Options, and the one that a command without them may have for the same purpose."""
 
 
 def usage_message(error: Any, words: Sequence[str]) -> str:
@@ -133,7 +133,7 @@ def _no_command(name: str, path: str) -> str:
         known = GROUPS[path.split()[-1]][1]
         return f"{path} has no '{name}'{did_you_mean(name, known)}; there are {', '.join(known)}"
     if Path(name).suffix.lower() == ".onnx" or Path(name).exists():
-        return f"'{name}' is no command: begin with one, such as qengine run {shlex.quote(name)}"
+        return f"'{name}' is not a command: begin with one, such as qengine run {shlex.quote(name)}"
     group, dash, rest = name.replace("_", "-").partition("-")
     if dash and group in GROUPS and rest:
         near = nearest(rest, GROUPS[group][1])

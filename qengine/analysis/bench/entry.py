@@ -1,4 +1,4 @@
-"""`bench`: the measurement of a model as a person names it, with an input that it needs, beside other runtimes."""
+"""`bench`: the measurement of a model as a person names it, with an input that it needs, and of other runtimes."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def bench(
     Returns
     -------
     Report
-        What `qengine bench` shows.
+        The measurements that `qengine bench` shows.
 
     Raises
     ------

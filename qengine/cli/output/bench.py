@@ -72,7 +72,7 @@ def report_table(model: str, report: Report, bits: int | None) -> str:
 def _overhead(report: Report) -> str:
     if report.overhead_ms < 0:
         return "kernels by themselves took longer than in the run"
-    return "all that is no kernel: checks, feeds, outputs, calls"
+    return "everything outside of kernels: checks, feeds, outputs, calls"
 
 
 def _machine(report: Report) -> str:
