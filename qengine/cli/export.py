@@ -63,14 +63,7 @@ class PackOptions:
             "--accumulators", metavar="", help="Write the sums of each operator before rounding.", rich_help_panel=PACK
         ),
     ] = False
-    tensors: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LIST",
-            help="Write the files of these tensors, and of the inputs. Default: all.",
-            rich_help_panel=PACK,
-        ),
-    ] = None
+    fetch: options.Fetch = None
     lanes: Annotated[
         int, typer.Option(min=1, metavar="N", help="Words of a line of hex, .mif and .coe.", rich_help_panel=PACK)
     ] = 1
@@ -104,7 +97,7 @@ class PackOptions:
         return VectorOptions(
             kinds=self.kinds,
             accumulators=self.accumulators,
-            tensors=self.tensors,
+            fetch=None if self.fetch is None else tuple(self.fetch),
             lanes=self.lanes,
             first_lane=self.first_lane,
             element_order=self.element_order,

@@ -10,7 +10,6 @@ import typer
 
 from qengine.cli import options, parsing
 from qengine.cli.operators import run_files
-from qengine.cli.options.fixed_point import complete_target
 from qengine.cli.options.panels import CHOICE, INPUTS, RUN
 from qengine.cli.output.console import progress
 from qengine.cli.output.report import as_json, as_text
@@ -36,7 +35,7 @@ class ReportChoice:
         typer.Option(
             min=2,
             max=16,
-            metavar="B",
+            metavar="BITS",
             help="Word length that formats are chosen for from the data, where none are given. Default: 8, or the next "
             "that the target has.",
             rich_help_panel=CHOICE,
@@ -48,7 +47,6 @@ class ReportChoice:
             metavar="LIST",
             help="Devices to compare, such as cmsis-nn-q7,esp32-s3; none for none. Default: some of 8 bits.",
             rich_help_panel=_PANEL,
-            autocompletion=complete_target,
         ),
     ] = None
     curve: Annotated[
@@ -62,7 +60,7 @@ class ReportChoice:
     metric: Annotated[
         str | None,
         typer.Option(
-            metavar="M",
+            metavar="METRIC",
             help="Metric of the summary and the curve. Default: the first that the data has.",
             rich_help_panel=_PANEL,
         ),
