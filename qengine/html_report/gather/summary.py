@@ -12,6 +12,7 @@ from qengine.html_report.markup import shortened
 from qengine.metrics.declaration import Reference, metric_named
 
 _CULPRIT_DB = 3.0
+_GOOD_DB = 30.0  # of an output against float32 itself
 _POINTS = 100.0
 _NAME = 60
 
@@ -54,7 +55,7 @@ def _sentence(words: str, accuracy: AccuracyFacts) -> str:
     if against_float32 or exact is None or math.isinf(exact):
         if metric.unit == "share":
             return f"{_start(words)} keeps {metric_text(metric, value)} of the answers of float32 on {samples}"
-        return f"{_start(words)} gives an {label} of {metric_text(metric, value)} on {samples}"
+        return f"{_start(words)} gives {_article(label)} {label} of {metric_text(metric, value)} on {samples}"
     loss = drop_of(metric, exact, value)
     both = f"{metric_text(metric, exact)} in float32, {metric_text(metric, value)} in fixed point, {samples}"
     amount = _amount(metric, abs(loss))
@@ -62,6 +63,12 @@ def _sentence(words: str, accuracy: AccuracyFacts) -> str:
         return f"{_start(words)} loses no {label} ({both})"
     verb = "loses" if loss > 0 else "gains"
     return f"{_start(words)} {verb} {amount} of {label} ({both})"
+
+
+def _article(label: str) -> str:
+    """Return the article of a label, such as "an SQNR" and "a PSNR"."""
+    vowels = "AEFHILMNORSX" if label[:2].isupper() else "aeio"
+    return "an" if label[0] in vowels else "a"
 
 
 def _start(words: str) -> str:
@@ -114,21 +121,26 @@ def next_step(accuracy: AccuracyFacts | None, blame: BlameFacts | None) -> str:
     if accuracy.fixed.error is not None:
         return "Mend what the message says, and make the report again."
     verdict = blame.verdict[0] if blame is not None and blame.verdict else ""
-    shortest, tolerance = _shortest(accuracy), _tolerance(accuracy.metric)
+    shortest, tolerance = _shortest(accuracy), _tolerance(accuracy)
     own = accuracy.fixed.bits
     if _is_good(accuracy, accuracy.fixed):
-        shorter = f" {shortest} bits would do too, within {tolerance}." if shortest and own and shortest < own else ""
-        return f"The loss is within {tolerance}: export these formats (qengine export, qengine quantize).{shorter}"
-    longer = f"{shortest} bits stay within {tolerance} of float32; or " if shortest and own and shortest > own else ""
+        shorter = f" {shortest} bits would do too." if shortest and own and shortest < own else ""
+        return f"The output stays {tolerance}: export these formats (qengine export, qengine quantize).{shorter}"
+    longer = f"{shortest} bits stay {tolerance}; or " if shortest and own and shortest > own else ""
     advice = f"{longer}{verdict}" if verdict else longer.removesuffix("; or ")
     return (
         f"{_start(advice)}." if advice else "Give longer words, or search for a length of each tensor (qengine search)."
     )
 
 
-def _tolerance(metric: MetricFacts) -> str:
-    drop = metric_named(metric.name).default_drop
-    return f"{drop:g} point{'s' * (drop != 1)}" if metric.unit == "share" else f"{drop:g} {metric.unit}".rstrip()
+def _tolerance(accuracy: AccuracyFacts) -> str:
+    """Return the loss that is accepted, in words."""
+    metric = accuracy.metric
+    exact, drop = accuracy.float32.figures.get(metric.column), metric_named(metric.name).default_drop
+    if exact is not None and math.isinf(exact):
+        return f"above {_GOOD_DB:g} dB against float32"
+    amount = f"{drop:g} point{'s' * (drop != 1)}" if metric.unit == "share" else f"{drop:g} {metric.unit}".rstrip()
+    return f"within {amount} of float32"
 
 
 def _is_good(accuracy: AccuracyFacts, run: RunFacts) -> bool:
@@ -138,7 +150,7 @@ def _is_good(accuracy: AccuracyFacts, run: RunFacts) -> bool:
     if value is None or exact is None or run.error is not None:
         return False
     if math.isinf(exact):
-        return value >= 30.0
+        return value >= _GOOD_DB
     return drop_of(metric, exact, value) <= metric_named(metric.name).default_drop
 
 
