@@ -94,6 +94,14 @@ class OptionError(QEngineError):
     """An option of a session or a command is not valid, or not valid together with the others."""
 
 
+class MissingPackageError(OptionError):
+    """A package is not installed that only some results need; the message names the extra that installs it."""
+
+
+class ProjectError(QEngineError):
+    """A project file cannot be read or written, or has a key, a value or a path that is not allowed."""
+
+
 class SweepError(QEngineError):
     """A sweep or a search cannot begin or continue: what it keeps is in use or damaged, or its workers see no data."""
 

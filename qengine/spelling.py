@@ -10,6 +10,9 @@ equally near names the one with the same beginning wins, then the one of the nea
 from collections.abc import Iterable
 
 _MARKS = str.maketrans("", "", "-_ ./:\\")
+_BEGUN, _PROLONGED, _SAME_BEGINNING, _CONTAINED = 1.5, 2.5, 3.0, 3.5
+"""The numbers of mistakes that these count as: a name not finished, with more behind it, or another end; a part."""
+
 _MAX_LENGTH = 200  # of a name that is compared; longer ones are not typed
 
 
@@ -65,10 +68,15 @@ def _rank(typed: str, known: str) -> tuple[float, bool, int] | None:
     if len(typed) < 3:
         most = 1
     mistakes = distance(typed, known, most)
-    if mistakes <= most and mistakes < length:
+    is_begun = len(typed) >= 3 and known.startswith(typed)
+    if mistakes <= most and mistakes < length and not (is_begun and mistakes > _BEGUN):
         return float(mistakes), differs, apart
-    if len(typed) >= 3 and (known.startswith(typed) or (len(known) >= 3 and typed.startswith(known))):
-        return most + 0.5, False, apart
+    if is_begun:
+        return _BEGUN, False, apart
+    if len(known) >= 3 and typed.startswith(known):
+        return _PROLONGED + apart / 5, False, apart
+    if len(typed) >= 5 and known.startswith(typed[: -(-2 * len(typed) // 3)]):
+        return _SAME_BEGINNING, False, apart
     if len(typed) >= 4 and (typed in known or (len(known) >= 4 and known in typed)):
-        return most + 0.75, True, apart
+        return _CONTAINED, True, apart
     return None

@@ -61,7 +61,7 @@ COMMANDS = (
     ["calibrate", "digits", "--limit", "20", "-o", "formats.json"],
     ["sweep", "digits", "--bits", "8", "--limit", "20", "-o", "results"],
     ["quantize", "digits", "--bits", "8", "--limit", "20", "-o", "digits_q.onnx"],
-    ["export", "vectors", "digits", "--qformat", "Q3.4", "--samples", "1", "--edges", "1", "-o", "pack"],
+    ["export", "vectors", "digits", "--qformat", "Q3.4", "--limit", "1", "--edges", "1", "-o", "pack"],
     ["export", "c", "digits", "--qformat", "Q3.4", "-o", "net"],
     ["inspect", "digits"],
 )

@@ -114,12 +114,12 @@ def test_modes_by_name():
     assert rounding_mode("half_up") is Rounding.HALF_UP
     assert overflow_mode(Overflow.WRAP) is Overflow.WRAP
     with pytest.raises(
-        FormatError, match=r"no rounding is named 'nearest'; did you mean .half_even.*; there are half_even, .*ruy"
+        FormatError, match=r"named 'nearest'; did you mean 'half_even'.; there are half_even, half_up, .*ruy"
     ):
         rounding_mode("nearest")
     with pytest.raises(
         FormatError,
-        match="no overflow is named 'clip'; did you mean .saturate.*; there are saturate, symmetric, wrap, zero",
+        match=r"named 'clip'; did you mean 'saturate'.; there are saturate, symmetric, wrap",
     ):
         overflow_mode("clip")
 

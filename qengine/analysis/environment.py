@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import platform
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -20,6 +17,7 @@ import llvmlite.binding as llvm
 import numpy as np
 
 import qengine
+from qengine.analysis.machine_state import cpu_name, load_average
 from qengine.data import zoo
 from qengine.errors import QEngineError, first_line
 from qengine.kernels.build import cache_state
@@ -125,10 +123,10 @@ def environment(*, checks: bool = True) -> Environment:
         python=f"{platform.python_implementation()} {platform.python_version()}, {platform.architecture()[0]}",
         system=platform.platform(),
         folder=with_tilde(str(Path(qengine.__file__).parent)),
-        cpu=f"{_cpu()} ({llvm.get_host_cpu_name()} for LLVM)",
+        cpu=f"{cpu_name()} ({llvm.get_host_cpu_name()} for LLVM)",
         isas=tuple(isa.name for isa in available()),
         cores=available_threads(),
-        load=_load(),
+        load=load_average(),
         memory=machine_bytes(),
         cache=cache_state(),
         compilers=dict(_compilers()),
@@ -142,27 +140,6 @@ def with_tilde(path: str) -> str:
     """Return a path with ~ for the home folder, which has the user's name."""
     home = os.path.expanduser("~")  # noqa: PTH111 - Path raises where there is none
     return f"~{path[len(home) :]}" if len(home) > 1 and path.startswith(f"{home}{os.sep}") else path
-
-
-def _cpu() -> str:
-    """Return the name of the processor."""
-    with suppress(OSError, UnicodeDecodeError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    if sys.platform == "darwin":
-        size, name = ctypes.c_size_t(256), ctypes.create_string_buffer(256)
-        library = ctypes.CDLL(None)
-        if not library.sysctlbyname(b"machdep.cpu.brand_string", name, ctypes.byref(size), None, 0):
-            return name.value.decode(errors="replace")
-    return platform.processor() or platform.machine()
-
-
-def _load() -> float | None:
-    """Return the load of the last minute."""
-    with suppress(OSError, AttributeError):
-        return round(os.getloadavg()[0], 2)
-    return None
 
 
 def _compilers() -> Iterator[tuple[str, str]]:

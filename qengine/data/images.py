@@ -15,7 +15,7 @@ from qengine.data.channels import CHANNELS, channel_axis
 from qengine.data.geometry import Size, changed, check_size, final_size, largest_size
 from qengine.data.preprocessing import CONVERSIONS, Preprocessing
 from qengine.errors import FeedError
-from qengine.input_files import open_input
+from qengine.input_files import Encoded, open_input
 from qengine.memory import MAX_ELEMENTS
 from qengine.model.graph import Dim
 from qengine.model.pictures import READ_ERRORS, fault_of, has_all_rows, is_deep
@@ -38,7 +38,7 @@ _ROTATED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
 
 def read_image(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | Encoded,
     channels: int,
     max_elements: int = MAX_ELEMENTS,
     *,

@@ -23,8 +23,10 @@ CONVERSIONS = {
     "alpha": "transparency is dropped",
     "depth": "more than 8 bits a channel are cut to the high 8",
     "size": "pictures are resized to the height and width that the model needs",
+    "length": "sounds are cut at the end, or filled with zeros, to the length that the model needs",
+    "mono": "channels of sounds become their average",
 }
-"""Changes of pictures that are made only where they are asked for."""
+"""Changes of pictures and sounds that are made only where they are asked for."""
 
 _MAX_NUMBER = 1e30
 _MAX_LENGTH = 1 << 16

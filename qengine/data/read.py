@@ -16,18 +16,20 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine.data import audio
+from qengine.data.audio import sound_for
 from qengine.data.channels import CHANNELS, channel_axis
 from qengine.data.images import SUFFIXES, read_image
 from qengine.data.preprocessing import Preprocessing
 from qengine.errors import FeedError, first_line
-from qengine.input_files import NotAFileError, check_regular, open_input
+from qengine.input_files import Encoded, NotAFileError, check_regular, open_input
 from qengine.memory import MAX_ELEMENTS
 from qengine.model.graph import Dim, Value
 from qengine.model.loader.tensorfile import load_tensor
 from qengine.near_files import missing_file
 
-_FILES = SUFFIXES | {".npy", ".npz", ".pb"}
-_FILE_KINDS = "a .npy, .npz, .pb or image file"
+_FILES = SUFFIXES | audio.SUFFIXES | {".npy", ".npz", ".pb"}
+_FILE_KINDS = "a .npy, .npz, .pb, .wav or image file"
 _MAX_HEADER = 1 << 16
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 
@@ -56,7 +58,7 @@ def read_value(
     Parameters
     ----------
     text
-        A .npy, .npz, .pb (TensorProto) or image file, or a literal such as 1,1,3,3.
+        A .npy, .npz, .pb (TensorProto), .wav or image file, or a literal such as 1,1,3,3.
     declared
         The input. Its dtype and shape decide how a literal or an image is read.
     preprocessing
@@ -103,7 +105,9 @@ def _read(text: str, declared: Value, preprocessing: Preprocessing, max_elements
         return _npz(Path(text), declared.name, max_elements)
     if suffix == ".pb":
         return load_tensor(text)
-    return _image(Path(text), declared, preprocessing, max_elements)
+    if suffix in audio.SUFFIXES:
+        return sound_for(Path(text), declared, preprocessing.convert, max_elements)
+    return picture_for(Path(text), declared, preprocessing, max_elements)
 
 
 def _npy(path: Path, max_elements: int) -> NDArray[Any]:
@@ -221,7 +225,8 @@ def _header(file: IO[bytes], label: str) -> tuple[tuple[Any, ...], bool, np.dtyp
     raise FeedError(f"{label} is of .npy version {version}, which is not supported; save it again with NumPy")
 
 
-def _image(path: Path, declared: Value, preprocessing: Preprocessing, max_elements: int) -> NDArray[Any]:
+def picture_for(path: Path | Encoded, declared: Value, preprocessing: Preprocessing, max_elements: int) -> NDArray[Any]:
+    """Return an image as an input takes it; see `read_value`."""
     shape = declared.shape if declared.shape is not None else (None, None, None, None)
     if len(shape) not in (2, 3, 4):
         raise FeedError(f"it has {len(shape)} axes; an image has the axes N, C, H, W (or N, H, W, C), or fewer")

@@ -33,6 +33,11 @@ class Threshold:
     least: float | None = None
     drop: Drop | None = None
 
+    @property
+    def typed(self) -> str:
+        """The threshold as METRIC=VALUE."""
+        return f"{self.metric}={self.text}"
+
     @classmethod
     def parse(cls, text: str) -> Threshold:
         """Read METRIC=VALUE; see `of`."""

@@ -9,7 +9,7 @@ from typing import TypedDict
 
 from qengine.checks import check_whole_number
 from qengine.errors import OptionError, did_you_mean
-from qengine.kernels.isa import Isa, choose
+from qengine.kernels.isa import REFERENCE, Isa, available, choose
 from qengine.memory import MAX_ELEMENTS, parse_size
 from qengine.model.formats.assign import FormatRequest
 from qengine.model.formats.files import FormatsByName, read_formats
@@ -155,7 +155,8 @@ class SessionOptions:
         try:
             return choose(self.isa)
         except ValueError as error:
-            raise OptionError(str(error)) from None
+            near = did_you_mean(str(self.isa), [*(isa.name for isa in available()), REFERENCE])
+            raise OptionError(f"{error}{near}") from None
 
     def rules_of_run(self) -> Rules:
         """Return the rules of runs in fixed point: those of the target, with the options that were given over them."""

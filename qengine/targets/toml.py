@@ -40,6 +40,7 @@ def read_table(path: Path, kind: str = "target file") -> tuple[dict[str, Any], O
         if len(content) > _MAX_BYTES:
             raise TargetError(f"{origin}: {len(content):,} bytes; allowed: {_MAX_BYTES:,}")
         text = content.decode("utf-8-sig").replace("\r\n", "\n")
+        text += "" if text.endswith("\n") else "\n"  # the last line has a number in messages, too
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         match = _POSITION.fullmatch(str(error))

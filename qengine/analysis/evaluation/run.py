@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from qengine.analysis.evaluation.result import Evaluation, MetricFigures
 from qengine.analysis.evaluation.samples import Classes, WorstSamples
-from qengine.analysis.paired_run import run_paired
+from qengine.analysis.paired_run import ComparedOutput, run_paired
 from qengine.analysis.progress import Progress, silent
 from qengine.analysis.report import RunTotals
 from qengine.data import zoo
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 _WORST = 10
 
+Collect = Callable[[Mapping[str, ComparedOutput]], None]
+"""Function that is called with the outputs of each run."""
+
 
 def evaluate(
     model: str | os.PathLike[str] | bytes | onnx.ModelProto | Graph | InferenceSession,
@@ -42,7 +45,8 @@ def evaluate(
     batch: int | None = None,
     limit: int | None = None,
     metrics: Sequence[str] = (),
-    options: SessionOptions | None = None,
+    outputs: Sequence[str] | None = None,
+    collect: Collect | None = None,
     progress: Progress | None = None,
     **keywords: Unpack[SessionKeywords],
 ) -> Evaluation:
@@ -67,10 +71,14 @@ def evaluate(
         Number of samples to use, from the first; None for all.
     metrics
         Names of metrics that the result must have: data that does not have one is refused after its first run.
-    options, keywords
-        Options of the session, see `SessionOptions`; single ones as keywords, such as ``qformat="Q4.3"``.
+    outputs
+        Tensors to measure, which may lie inside the model; None for the model's outputs.
+    collect
+        Function that is called with the outputs of each run, to keep them; None to keep nothing.
     progress
         Function that is called with the progress.
+    keywords
+        Fields of `SessionOptions`, such as ``qformat="Q4.3"``; those of a session are replaced.
 
     Returns
     -------
@@ -93,9 +101,9 @@ def evaluate(
     """
     check_keywords("evaluate", keywords, SessionKeywords)
     began = time.perf_counter()
-    session = _session(model, options, keywords)
+    session = _session(model, keywords)
     dataset, scale, names = _opened(model, session, data, preprocessing, inputs, batch, limit)
-    work = _Evaluation(session, scale, metrics)
+    work = _Evaluation(session, scale, metrics, outputs, collect)
     with (progress or silent)("evaluating", len(dataset)) as advance, np.errstate(all="ignore"):
         for number, one in enumerate(dataset.batches(), 1):
             try:
@@ -108,14 +116,12 @@ def evaluate(
     return work.result(*names, time.perf_counter() - began)
 
 
-def _session(model: Any, options: SessionOptions | None, keywords: Mapping[str, Any]) -> InferenceSession:
+def _session(model: Any, keywords: Mapping[str, Any]) -> InferenceSession:
     """Return a session of a model in any form."""
     if isinstance(model, InferenceSession):
-        if options is None and not keywords:
-            return model
-        return model.with_options(options_with(SessionOptions, options or model.options, keywords))
+        return model.with_options(options_with(SessionOptions, model.options, keywords)) if keywords else model
     known = zoo.ENTRIES[model].path if isinstance(model, str) and model in zoo.ENTRIES else model
-    return InferenceSession(known, options_with(SessionOptions, options, keywords))
+    return InferenceSession(known, options_with(SessionOptions, None, keywords))
 
 
 def _opened(
@@ -129,6 +135,9 @@ def _opened(
 ) -> tuple[Dataset, Preprocessing, tuple[str, str]]:
     """Return the data, the conversion of pixels, and the names of the model and of the data."""
     entry = zoo.ENTRIES.get(model) if isinstance(model, str) else None
+    name = os.fspath(model) if isinstance(model, str | os.PathLike) else session.graph.name
+    if isinstance(data, Dataset):
+        return data, preprocessing or data.preprocessing, (name, data.name)
     if data is None and entry is None:
         raise OptionError("data is needed to run the model on: give data, or a bundled model, which has its own")
     given = os.fspath(model if data is None else data)
@@ -143,17 +152,25 @@ def _opened(
     dataset = open_dataset(given, session.graph, batch=batch, **limits)
     if batch is None and (more := samples_at_once(session.graph, dataset)) > 1:
         dataset = open_dataset(given, session.graph, batch=more, **limits)
-    name = os.fspath(model) if isinstance(model, str | os.PathLike) else session.graph.name
     return dataset, scale, (name, dataset.name)
 
 
 class _Evaluation:
     """Sums of an evaluation, from the first run to the last."""
 
-    def __init__(self, session: InferenceSession, preprocessing: Preprocessing, required: Sequence[str]) -> None:
-        self._session, self._preprocessing, self._required = session, preprocessing, required
+    def __init__(
+        self,
+        session: InferenceSession,
+        preprocessing: Preprocessing,
+        required: Sequence[str],
+        outputs: Sequence[str] | None,
+        collect: Collect | None,
+    ) -> None:
+        self._session, self._preprocessing, self._required, self._collect = session, preprocessing, required, collect
         self._fixed, self._float32 = session.giving_hidden(), session.in_float32().giving_hidden()
-        self._outputs = [v.name for v in session.graph.outputs if v.container is None]
+        names = dict.fromkeys(outputs or (value.name for value in session.graph.outputs))
+        declared = session.graph.values
+        self._outputs = [n for n in names if n not in declared or declared[n].container is None]
         if not self._outputs:
             raise UnsupportedError("no output of the model is a tensor: there is nothing to measure")
         self._totals = RunTotals(self._fixed)
@@ -169,10 +186,14 @@ class _Evaluation:
         if self._session.in_fixed_point:
             run = run_paired(self._fixed, self._float32, batch.feeds, self._outputs)
             self._totals.add(run)
-            real = {name: one.real for name, one in run.outputs.items()}
-            exact = {name: one.exact for name, one in run.outputs.items()}
+            found = run.outputs
         else:
-            real = exact = dict(zip(self._outputs, self._session.run(self._outputs, batch.feeds), strict=True))
+            arrays = self._session.run(self._outputs, batch.feeds)
+            found = {name: ComparedOutput(a, a, a) for name, a in zip(self._outputs, arrays, strict=True)}
+        real = {name: one.real for name, one in found.items()}
+        exact = {name: one.exact for name, one in found.items()}
+        if self._collect is not None:
+            self._collect(found)
         if not self._samples:
             self._begin(batch, exact, has_labels=has_labels)
         float32, fixed = self._meters
