@@ -10,6 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from qengine.checks import check_whole_number
+from qengine.data.datasets import Labels
 from qengine.data.preprocessing import Preprocessing
 from qengine.errors import OptionError
 from qengine.metrics.declaration import metric_named
@@ -30,6 +31,7 @@ class ReportKeywords(SessionKeywords, total=False):
     curve: Sequence[int] | None
     quick: bool
     metric: str | None
+    labels: Labels | None
     inputs: Mapping[str, NDArray[Any]] | None
     preprocessing: Preprocessing | None
     batch: int | None
@@ -58,7 +60,7 @@ class ReportOptions:
         Name of the metric of the summary and the curve; None for the first that the data has.
     inputs
         Inputs that are the same in every run, by name.
-    preprocessing, batch, limit
+    labels, preprocessing, batch, limit
         See `qengine.open_dataset`.
     shown
         Name of the model on the page and in its commands; None for its file name.
@@ -76,6 +78,7 @@ class ReportOptions:
     curve: Sequence[int] | None = None
     quick: bool = False
     metric: str | None = None
+    labels: Labels | None = None
     inputs: Mapping[str, NDArray[Any]] | None = None
     preprocessing: Preprocessing | None = None
     batch: int | None = None

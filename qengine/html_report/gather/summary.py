@@ -10,6 +10,7 @@ from qengine.html_report.figures import decibels, kibibytes, metric_text
 from qengine.html_report.gather.accuracy import COST
 from qengine.html_report.markup import shortened
 from qengine.metrics.declaration import Reference, metric_named
+from qengine.metrics.drop import Drop, is_enough
 
 _CULPRIT_DB = 3.0
 _GOOD_DB = 30.0  # of an output against float32 itself
@@ -18,13 +19,17 @@ _NAME = 60
 
 
 def summary(
-    accuracy: AccuracyFacts | None, blame: BlameFacts | None, tensors: Sequence[TensorFacts], formats: str
+    accuracy: AccuracyFacts | None,
+    blame: BlameFacts | None,
+    tensors: Sequence[TensorFacts],
+    formats: str,
+    why: str = "",
 ) -> str:
-    """Return what fixed point costs this model, and why, in one sentence."""
+    """Return what fixed point costs this model, and why, in one sentence; `why` says why it was not measured."""
     if not formats:
         return "The model was not run in fixed point: there are no formats, and no data to choose them from."
     if accuracy is None or accuracy.fixed is None:
-        return f"The formats are {formats}; what they cost was not measured, as there is no data to run the model on."
+        return f"The formats are {formats}; what they cost was not measured: {why}."
     if accuracy.fixed.error is not None:
         return f"The run in fixed point failed: {accuracy.fixed.error}."
     words = words_of(accuracy.fixed)
@@ -116,8 +121,10 @@ def _memory(accuracy: AccuracyFacts) -> str:
 
 def next_step(accuracy: AccuracyFacts | None, blame: BlameFacts | None) -> str:
     """Return what to do next, in a sentence."""
-    if accuracy is None or accuracy.fixed is None:
-        return "Give samples with --data, to see what fixed point costs."
+    if accuracy is None:
+        return "Give samples that the model runs on (--data), to see what fixed point costs."
+    if accuracy.fixed is None:
+        return "Give formats (--qformat, --formats), to see what fixed point costs."
     if accuracy.fixed.error is not None:
         return "Mend what the message says, and make the report again."
     verdict = blame.verdict[0] if blame is not None and blame.verdict else ""
@@ -151,7 +158,8 @@ def _is_good(accuracy: AccuracyFacts, run: RunFacts) -> bool:
         return False
     if math.isinf(exact):
         return value >= _GOOD_DB
-    return drop_of(metric, exact, value) <= metric_named(metric.name).default_drop
+    one = metric_named(metric.name)
+    return is_enough(one, value, Drop(one.default_drop).limit(exact, one))
 
 
 def _shortest(accuracy: AccuracyFacts) -> int | None:

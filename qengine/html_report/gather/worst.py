@@ -15,7 +15,7 @@ from qengine.data.datasets import Batch
 from qengine.data.preprocessing import Preprocessing
 from qengine.html_report.facts import DataFacts, InputFacts, PictureFacts, SampleFacts, WorstFacts
 from qengine.html_report.gather.model import shape_text
-from qengine.html_report.gather.subject import Subject
+from qengine.html_report.gather.subject import Subject, shown_path
 from qengine.html_report.gather.thumbnails import thumbnail
 from qengine.metrics.tasks import Task
 
@@ -48,7 +48,7 @@ def read_samples(subject: Subject, evaluation: Evaluation | None) -> tuple[DataF
             read += batch.count
             advance(batch.count)
     data = DataFacts(
-        name=subject.data or "",
+        name=shown_path(subject.data) if subject.data is not None else dataset.name,
         digest=dataset.digest,
         samples=len(dataset),
         batch=dataset.batch,
