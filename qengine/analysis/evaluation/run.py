@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
@@ -16,6 +17,7 @@ from qengine.analysis.paired_run import ComparedOutput, run_paired
 from qengine.analysis.progress import Progress, silent
 from qengine.analysis.report import RunTotals
 from qengine.data import zoo
+from qengine.data.applied import Base, applied, base_of
 from qengine.data.datasets import Batch, Dataset, open_dataset, samples_at_once
 from qengine.data.preprocessing import Preprocessing
 from qengine.errors import OptionError, QEngineError, UnsupportedError
@@ -62,7 +64,8 @@ def evaluate(
     data
         Samples, as `qengine.open_dataset` takes them; None for the set of a bundled model.
     preprocessing
-        Conversion of pixels to numbers; None for that of a bundled set or model, and otherwise 0..255.
+        Conversion of pixels to numbers; None for what the formats file or the quantized model records, or for that of a
+        bundled set or model, and otherwise 0..255.
     inputs
         Inputs that are the same in every run, by name.
     batch
@@ -102,7 +105,11 @@ def evaluate(
     check_keywords("evaluate", keywords, SessionKeywords)
     began = time.perf_counter()
     session = _session(model, keywords)
-    dataset, scale, names = _opened(model, session, data, preprocessing, inputs, batch, limit)
+    formats = keywords.get("formats")
+    base = _base(model, session, data, formats if isinstance(formats, str | os.PathLike) else None)
+    dataset, names = _opened(model, session, data, preprocessing or base.preprocessing, inputs, batch, limit)
+    scale = preprocessing or dataset.preprocessing
+    applied(base, dataset.preprocessing, dataset.pixels, typed=("preprocessing",) if preprocessing else ())
     work = _Evaluation(session, scale, metrics, outputs, collect)
     with (progress or silent)("evaluating", len(dataset)) as advance, np.errstate(all="ignore"):
         for number, one in enumerate(dataset.batches(), 1):
@@ -113,7 +120,8 @@ def evaluate(
             except QEngineError as error:
                 raise error.about(f"run {number} of data {dataset.name}") from None
             advance(one.count)
-    return work.result(*names, time.perf_counter() - began)
+    result = work.result(*names, time.perf_counter() - began)
+    return result if dataset.reads_pixels else replace(result, preprocessing=None)
 
 
 def _session(model: Any, keywords: Mapping[str, Any]) -> InferenceSession:
@@ -124,27 +132,32 @@ def _session(model: Any, keywords: Mapping[str, Any]) -> InferenceSession:
     return InferenceSession(known, options_with(SessionOptions, None, keywords))
 
 
+def _base(model: Any, session: InferenceSession, data: Any, formats: str | os.PathLike[str] | None) -> Base:
+    """Return the preprocessing that holds where none is given."""
+    names = [one for one in (data, model) if isinstance(one, str)]
+    entry = next((zoo.ENTRIES[name] for name in names if name in zoo.ENTRIES), None)
+    return base_of(formats, session.graph, entry)
+
+
 def _opened(
     model: Any,
     session: InferenceSession,
     data: Any,
-    preprocessing: Preprocessing | None,
+    preprocessing: Preprocessing,
     inputs: Mapping[str, NDArray[Any]] | None,
     batch: int | None,
     limit: int | None,
-) -> tuple[Dataset, Preprocessing, tuple[str, str]]:
-    """Return the data, the conversion of pixels, and the names of the model and of the data."""
+) -> tuple[Dataset, tuple[str, str]]:
+    """Return the data, and the names of the model and of the data."""
     entry = zoo.ENTRIES.get(model) if isinstance(model, str) else None
     name = os.fspath(model) if isinstance(model, str | os.PathLike) else session.graph.name
     if isinstance(data, Dataset):
-        return data, preprocessing or data.preprocessing, (name, data.name)
+        return data, (name, data.name)
     if data is None and entry is None:
         raise OptionError("data is needed to run the model on: give data, or a bundled model, which has its own")
     given = os.fspath(model if data is None else data)
-    bundled = zoo.ENTRIES.get(given) or entry
-    scale = preprocessing or (bundled.preprocessing if bundled else Preprocessing())
     limits: dict[str, Any] = {
-        "preprocessing": scale,
+        "preprocessing": preprocessing,
         "fixed": inputs,
         "limit": limit,
         "max_elements": session.options.max_elements,
@@ -152,7 +165,7 @@ def _opened(
     dataset = open_dataset(given, session.graph, batch=batch, **limits)
     if batch is None and (more := samples_at_once(session.graph, dataset)) > 1:
         dataset = open_dataset(given, session.graph, batch=more, **limits)
-    return dataset, scale, (name, dataset.name)
+    return dataset, (name, dataset.name)
 
 
 class _Evaluation:

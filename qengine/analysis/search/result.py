@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from qengine.analysis.inspection.costs import Cost
+from qengine.data.provenance import Provenance
 from qengine.metrics.declaration import Metric
 from qengine.metrics.drop import is_enough
 from qengine.metrics.pareto import pareto
@@ -111,6 +112,7 @@ class SearchResult:
     evaluated_output : name of the output that the metric is about.
     held_out : figure on samples that the search did not see; None where none were held out.
     notes : further facts, one line each.
+    provenance : the data, and how its pixels were read.
     """
 
     formats: dict[str, str | list[str]]
@@ -125,6 +127,7 @@ class SearchResult:
     evaluated_output: str
     held_out: HeldOut | None
     notes: tuple[str, ...]
+    provenance: Provenance | None = None
 
     @property
     def metric(self) -> Metric:
@@ -146,14 +149,14 @@ class SearchResult:
         return self.goal.is_met(candidate.value)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a formats file, whole or not at all.
+        """Write a formats file, whole or not at all, that says which data the formats come from.
 
         Raises
         ------
         OptionError
             If it cannot be written.
         """
-        write_formats(path, self.formats)
+        write_formats(path, self.formats, self.provenance.record() if self.provenance else None)
 
 
 def front_of(candidates: Iterable[Candidate], metric: Metric) -> tuple[Candidate, ...]:

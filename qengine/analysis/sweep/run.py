@@ -36,9 +36,11 @@ from qengine.analysis.sweep.shared_results import ensure_float32, ensure_histogr
 from qengine.analysis.sweep.store import Store, locked
 from qengine.analysis.sweep.work import ModelAndData, Source, Work, kept_open
 from qengine.data import zoo
+from qengine.data.applied import Applied, FormatsFiles, applied, base_of
 from qengine.data.datasets import Dataset, samples_at_once
 from qengine.data.datasets.runs import Feeds, Runs
 from qengine.data.preprocessing import Preprocessing
+from qengine.data.zoo import Entry
 from qengine.errors import OptionError, QEngineError, SweepError, UnsupportedError
 from qengine.keywords import check_keywords, options_with
 from qengine.metrics.declaration import find_metric
@@ -51,6 +53,8 @@ from qengine.runtime.session import InferenceSession
 from qengine.threads import available_threads
 
 RESULTS = "results.sqlite"
+
+_NO_PIXELS = Applied()
 
 Runner = Callable[[Work, Sequence[Point]], Outcomes]
 """Function that computes points, and yields each as it is finished."""
@@ -70,6 +74,7 @@ class Sweep:
     new_rows : rows that are new.
     seconds_before : time before the first point began: for reading the model and the data, and for float32.
     differences : number of codes that each two targets compute otherwise, in the same formats.
+    pixels : conversion of the pixels of the data to numbers.
     """
 
     rows: tuple[Row, ...]
@@ -80,6 +85,7 @@ class Sweep:
     new_rows: tuple[Row, ...] = ()
     seconds_before: float = 0.0
     differences: tuple[Difference, ...] = ()
+    pixels: Applied = _NO_PIXELS
 
 
 def sweep(
@@ -140,8 +146,9 @@ def sweep(
     settings = options_with(SweepOptions, options, keywords)
     session = options_with(SessionOptions, session, keywords)
     check_session_options(session)
-    points = (grid or Grid()).points()
-    job = _SweepRun(os.fspath(model), Path(folder), settings, session, progress or silent)
+    grid = grid or Grid()
+    points = grid.points()
+    job = _SweepRun(os.fspath(model), Path(folder), settings, session, progress or silent, grid.formats)
     with locked(job.folder), Store(job.folder / RESULTS) as store:
         return job.run(points, store)
 
@@ -150,19 +157,28 @@ class _SweepRun:
     """A call of `sweep`: its model and data, opened, and the steps that it takes."""
 
     def __init__(
-        self, model: str, folder: Path, settings: SweepOptions, options: SessionOptions, progress: Progress
+        self,
+        model: str,
+        folder: Path,
+        settings: SweepOptions,
+        options: SessionOptions,
+        progress: Progress,
+        formats: FormatsFiles,
     ) -> None:
         self.folder, self._began = folder, time.perf_counter()
         self._model, self._settings, self._options, self._progress = model, settings, options, progress
-        source = _source(model, settings, options.max_elements)
+        source, entry = _source(model, settings, options.max_elements)
         if os.path.realpath(folder) == source.data:
             raise OptionError(
                 f"{folder} holds the data, among which plots would be samples: give another folder for results"
             )
         self._graph = source.graph()
         _refuse_registered(self._graph)
+        base = base_of(formats, self._graph, entry, model=model)
+        source = replace(source, preprocessing=settings.preprocessing or base.preprocessing)
         self._reference = InferenceSession(self._graph, options.in_float32()).in_float32()
         self._source, self._dataset = _with_batches(source, self._graph)
+        self._pixels = applied(base, source.preprocessing, self._dataset.pixels)
         self._runs = Runs(self._dataset.batches, len(self._dataset))
         self._context = Context(
             graph_digest(self._graph),
@@ -202,6 +218,7 @@ class _SweepRun:
                         point,
                         outcome,
                         datetime.now(UTC).isoformat(timespec="seconds"),
+                        self._pixels.text,
                     )
                     store.add(row)
                     known[row.key] = row
@@ -210,7 +227,7 @@ class _SweepRun:
         # The names of formats files are those of this call, and not of the call that computed the point.
         rows = tuple(replace(known[keys[point]], point=point) for point in points)
         found = self._differences(points, observed)
-        return Sweep(rows, len(left), task, output, self.folder, tuple(new), before, found)
+        return Sweep(rows, len(left), task, output, self.folder, tuple(new), before, found, self._pixels)
 
     def _differences(self, points: Sequence[Point], observed: Path) -> tuple[Difference, ...]:
         """Return the differences of the targets of the points."""
@@ -308,22 +325,23 @@ def _runner(settings: SweepOptions, threads: int | None) -> tuple[Runner, int | 
     return (partial(in_processes, jobs=count), shared) if count > 1 else (in_turn, threads)
 
 
-def _source(model: str, settings: SweepOptions, max_elements: int) -> ModelAndData:
-    """Return the model and the data by absolute paths."""
+def _source(model: str, settings: SweepOptions, max_elements: int) -> tuple[ModelAndData, Entry | None]:
+    """Return the model and the data by absolute paths, and the bundled set or model that says how pixels are read."""
     entry = zoo.find(model)
     if settings.data is None and entry is None:
         raise OptionError("data is needed to run the model on: give data, or a bundled model, which has its own")
     name = os.fspath(model if settings.data is None else settings.data)
     bundled = zoo.ENTRIES.get(name) or entry
-    return ModelAndData(
+    found = ModelAndData(
         model if entry else os.path.realpath(model),
         name if name in zoo.ENTRIES else os.path.realpath(name),  # a circular link is left to the reader
         dict(settings.inputs or {}),
-        settings.preprocessing or (bundled.preprocessing if bundled else Preprocessing()),
+        Preprocessing(),
         settings.batch,
         settings.limit,
         max_elements,
     )
+    return found, bundled
 
 
 def _with_batches(source: ModelAndData, graph: Graph) -> tuple[ModelAndData, Dataset]:

@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.atomic_files import check_folder, replacing_folder
+from qengine.data.applied import recorded_in_model
+from qengine.data.preprocessing import Preprocessing
 from qengine.deploy.vectors.benches import write_benches
 from qengine.deploy.vectors.coverage import Coverage, coverage_of, is_elementwise
 from qengine.deploy.vectors.edges import EdgeSearch
@@ -50,6 +52,7 @@ def export_vectors(
     options: VectorOptions | None = None,
     *,
     source: str = "feeds",
+    preprocessing: Preprocessing | None = None,
     on_stage: Advance | None = None,
     **keywords: Unpack[VectorKeywords],
 ) -> Pack:
@@ -67,6 +70,8 @@ def export_vectors(
         Kinds of files, layout and searches; None for the defaults.
     source
         Text that says where the samples are from, for the manifest.
+    preprocessing
+        Conversion of pixels to the numbers of the inputs, for the manifest; None for what the model's file records.
     on_stage
         Function that is called with the name of each stage as it begins.
     keywords
@@ -103,7 +108,7 @@ def export_vectors(
         files = Files(temporary, wanted)
         on_stage = on_stage or (lambda _: None)
         on_stage("writing")
-        write_manifest(vectors, files, write_benches)
+        write_manifest(vectors, files, write_benches, preprocessing or recorded_in_model(session.graph))
     return Pack.read(folder)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack
 
+from qengine.data.provenance import provenance_of
 from qengine.keywords import check_keywords, options_with
 from qengine.quantization.calibration.choose import Method
 from qengine.quantization.calibration.formats import FormatChooser, choose_formats
@@ -86,7 +88,15 @@ def calibrate(
     limits = {name: value for name, value in keywords.items() if name in _LIMITS}
     session = options_with(SessionOptions, session, limits)
     options = options.for_runs(session)
-    return choose_formats(observe(model, feeds, options.for_observing(session)), options)
+    chosen = choose_formats(observe(model, feeds, options.for_observing(session)), options)
+    return replace(chosen, provenance=provenance_of(_name(model), feeds))
+
+
+def _name(model: str | os.PathLike[str] | bytes | onnx.ModelProto | Graph) -> str:
+    """Return the name of a model for files: that of its file or graph."""
+    if isinstance(model, str | os.PathLike):
+        return os.fspath(model)
+    return str(getattr(getattr(model, "graph", model), "name", ""))
 
 
 __all__ = [

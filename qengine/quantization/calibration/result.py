@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from qengine.data.provenance import Provenance
 from qengine.model.formats.files import write_formats
 from qengine.quantization.calibration.options import CalibrationOptions
 
@@ -55,6 +56,7 @@ class Calibration(Mapping[str, "str | list[str]"]):
     options : the options that the formats were chosen with.
     runs : number of feeds.
     notes : remarks for the user, one line each.
+    provenance : the data, and how its pixels were read; None for feeds that are no `Dataset`.
     """
 
     formats: dict[str, str | list[str]]
@@ -62,6 +64,7 @@ class Calibration(Mapping[str, "str | list[str]"]):
     options: CalibrationOptions
     runs: int
     notes: tuple[str, ...]
+    provenance: Provenance | None = None
 
     def __getitem__(self, name: str) -> str | list[str]:
         return self.formats[name]
@@ -73,11 +76,11 @@ class Calibration(Mapping[str, "str | list[str]"]):
         return len(self.formats)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a formats file, whole or not at all.
+        """Write a formats file, whole or not at all, that says which data the formats come from.
 
         Raises
         ------
         OptionError
             If it cannot be written.
         """
-        write_formats(path, self.formats)
+        write_formats(path, self.formats, self.provenance.record() if self.provenance else None)

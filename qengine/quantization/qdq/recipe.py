@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Unpack
 
+from qengine.data.provenance import Provenance, provenance_of
 from qengine.errors import OptionError
 from qengine.keywords import check_keywords, options_with
 from qengine.model.formats.files import FormatsByName, format_to_json
-from qengine.model.graph import Graph
+from qengine.model.graph import RECORD, Graph
 from qengine.model.loader import load
 from qengine.model.ops.operator import find
 from qengine.model.passes import remove_dead
@@ -87,6 +89,7 @@ def quantize_model(
     options: CalibrationOptions | None = None,
     session: SessionOptions | None = None,
     writes: Writes = "qdq",
+    provenance: Provenance | None = None,
     **keywords: Unpack[CalibrationKeywords],
 ) -> QuantizedModel:
     """Return a model as a quantized ONNX model, with its constants corrected and formats chosen on data.
@@ -113,6 +116,8 @@ def quantize_model(
         a target with pairs where formats are chosen on data.
     writes
         Nodes that round: "qdq", pairs of ONNX, or "qonnx", Quant nodes.
+    provenance
+        Data that the formats come from, for the metadata of the model; None for `data`, if formats are chosen on it.
 
     Raises
     ------
@@ -137,6 +142,10 @@ def quantize_model(
     if writes == "qdq" and formats is None and options.activation_word_length not in ACTIVATION_BITS:
         raise OptionError(f"a quantized model stores activations in 8 or 16 bits, not {options.activation_word_length}")
     graph = model if isinstance(model, Graph) else load(model)
+    if provenance is None and formats is None:
+        provenance = provenance_of(os.fspath(model) if isinstance(model, str | os.PathLike) else graph.name, data)
+    if provenance is not None:
+        graph = replace(graph, metadata={RECORD: json.dumps(provenance.record())})
     unused = graph.tensors() - remove_dead(graph).tensors()
 
     said = _SAID_BY_QONNX if writes == "qonnx" else ()
