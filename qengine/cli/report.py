@@ -127,6 +127,7 @@ def report(
         preprocessing=preprocessing,
         batch=data.batch,
         limit=data.limit,
+        notes=pixels.notes,
         formats_name=None if fixed.formats is None else str(fixed.formats),
     )
 

@@ -38,6 +38,7 @@ class ReportKeywords(SessionKeywords, total=False):
     limit: int | None
     shown: str | None
     formats_name: str | None
+    notes: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ class ReportOptions:
         Name of the model on the page and in its commands; None for its file name.
     formats_name
         Name of the formats file in the commands of the page; None for formats.json.
+    notes
+        Remarks of the caller that are on the page too.
 
     Raises
     ------
@@ -85,6 +88,7 @@ class ReportOptions:
     limit: int | None = None
     shown: str | None = None
     formats_name: str | None = None
+    notes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if self.bits is not None:

@@ -73,7 +73,13 @@ def gather(subject: Subject) -> tuple[Report, Evaluation | None, dict[str, float
     begun = time.perf_counter()
     model = model_facts(subject, places)
     parts.seconds["model"] = time.perf_counter() - begun
-    notes = (*parts.notes, *subject.inspection.warnings, *(memory.notes if memory else ()))
+    notes = (
+        *subject.options.notes,
+        *(subject.dataset.notes if subject.dataset else ()),
+        *parts.notes,
+        *subject.inspection.warnings,
+        *(memory.notes if memory else ()),
+    )
     report = Report(
         summary=summary(accuracy, blame, tensors, subject.origin, parts.missing.get("accuracy", "")),
         next_step=next_step(accuracy, blame),

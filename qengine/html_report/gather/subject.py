@@ -167,7 +167,8 @@ def _in_fixed_point(
         session = InferenceSession(graph, settings)
         if settings.formats is not None:
             rest = f", {settings.qformat} for the rest" if settings.qformat else ""
-            return session, f"given by tensor{rest}", _spelled(session)
+            name = f"those of {shown_path(options.formats_name)}" if options.formats_name else "given by tensor"
+            return session, f"{name}{rest}", _spelled(session)
         return session, f"{settings.qformat} for every activation", _spelled(session)
     own = InferenceSession(graph, settings.in_float32())
     if own.in_fixed_point:

@@ -13,6 +13,7 @@ from qengine.metrics.declaration import Reference, metric_named
 from qengine.metrics.drop import Drop, is_enough
 
 _CULPRIT_DB = 3.0
+_MEND = "mend '"  # begins a verdict that names a tensor
 _GOOD_DB = 30.0  # of an output against float32 itself
 _POINTS = 100.0
 _NAME = 60
@@ -132,6 +133,8 @@ def next_step(accuracy: AccuracyFacts | None, blame: BlameFacts | None) -> str:
     own = accuracy.fixed.bits
     if _is_good(accuracy, accuracy.fixed):
         shorter = f" {shortest} bits would do too." if shortest and own and shortest < own else ""
+        if verdict.startswith(_MEND):
+            return f"The output stays {tolerance}; still, {verdict}."
         return f"The output stays {tolerance}: export these formats (qengine export, qengine quantize).{shorter}"
     longer = f"{shortest} bits stay {tolerance}; or " if shortest and own and shortest > own else ""
     advice = f"{longer}{verdict}" if verdict else longer.removesuffix("; or ")
