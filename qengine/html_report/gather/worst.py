@@ -60,7 +60,7 @@ def read_samples(subject: Subject, evaluation: Evaluation | None) -> tuple[DataF
     if evaluation is None or not evaluation.in_fixed_point:
         return data, None
     samples = tuple(_sample(one, pictures.get(one.index, ())) for one in found)
-    return data, WorstFacts(samples, evaluation.samples, evaluation.flips, *_flips(evaluation))
+    return data, WorstFacts(samples, evaluation.samples, evaluation.flips, *_flips(evaluation), evaluation.classes)
 
 
 def _runs(subject: Subject) -> int:
@@ -71,7 +71,8 @@ def _runs(subject: Subject) -> int:
 
 
 def _sample(one: SampleDifference, pictures: tuple[PictureFacts, ...]) -> SampleFacts:
-    return SampleFacts(one.index, one.name, one.sqnr_db, one.label, one.float32_class, one.fixed_class, pictures)
+    name = None if one.name is None else shown_path(one.name)
+    return SampleFacts(one.index, name, one.sqnr_db, one.label, one.float32_class, one.fixed_class, pictures)
 
 
 def _flips(evaluation: Evaluation) -> tuple[int | None, int | None]:
