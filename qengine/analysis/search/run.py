@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Unpack
 import numpy as np
 
 from qengine.analysis.inspection.costs import Workload, find_cost
+from qengine.analysis.progress import Progress, silent
 from qengine.analysis.search.cost import cost_model
 from qengine.analysis.search.descent import Choices, descent
 from qengine.analysis.search.evaluate import BudgetExhausted, Evaluator, ModelEvaluator, goal_on
@@ -24,7 +25,6 @@ from qengine.analysis.search.result import Candidate, Goal, HeldOut, SearchResul
 from qengine.analysis.search.sensitivity import measure_sensitivity
 from qengine.analysis.search.split import split
 from qengine.analysis.search.units import ACTIVATION, CONSTANT, Units, formats_of, units_of
-from qengine.analysis.sweep.progress import Progress, silent
 from qengine.analysis.sweep.shared_results import Float32Outputs, ensure_float32
 from qengine.data.datasets import Dataset
 from qengine.data.datasets.runs import Runs, feeds_of

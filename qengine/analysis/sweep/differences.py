@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine.analysis.progress import Progress
 from qengine.analysis.sweep.points import Point
-from qengine.analysis.sweep.progress import Progress
 from qengine.data.datasets.runs import Runs
 from qengine.errors import QEngineError
 from qengine.model.formats.files import FormatsByName

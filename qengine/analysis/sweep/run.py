@@ -15,6 +15,7 @@ from typing import Unpack
 import numpy as np
 
 import qengine
+from qengine.analysis.progress import Progress, silent
 from qengine.analysis.sweep.cluster import LOCAL, on_cluster
 from qengine.analysis.sweep.differences import Difference, differences
 from qengine.analysis.sweep.key import Context, first_registered
@@ -30,7 +31,6 @@ from qengine.analysis.sweep.prepare import (
     ranges,
 )
 from qengine.analysis.sweep.processes import Outcomes, in_processes, in_turn
-from qengine.analysis.sweep.progress import Progress, silent
 from qengine.analysis.sweep.row import FAILED, Row
 from qengine.analysis.sweep.shared_results import ensure_float32, ensure_histograms
 from qengine.analysis.sweep.store import Store, locked

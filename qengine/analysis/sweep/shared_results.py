@@ -16,9 +16,9 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from qengine.analysis.progress import Advance
 from qengine.analysis.sweep.points import NO_CORRECTION
 from qengine.analysis.sweep.prepare import Ranges
-from qengine.analysis.sweep.progress import Advance
 from qengine.atomic_files import replacing
 from qengine.data.datasets import Batch
 from qengine.data.datasets.runs import feeds_of

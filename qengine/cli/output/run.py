@@ -25,13 +25,13 @@ advice              {format, reason, sqnr_db_before, sqnr_db}
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from rich.table import Table
 from rich.text import Text
 
-from qengine.analysis.report import Comparison
+from qengine.analysis.report import TensorReport
 from qengine.cli.jsontext import as_object
 from qengine.cli.output.console import Name, add_names, counted_samples, decibels, figure, open_table, rendered, share
 from qengine.cli.output.result import RunResult
@@ -73,7 +73,7 @@ def as_json(result: RunResult) -> str:
 
 def as_tables(result: RunResult) -> str:
     """Return a table and a summary, in colour if standard output is a terminal."""
-    table = _float_table(result) if result.comparison is None else _fixed_table(result.comparison)
+    table = _float_table(result) if result.comparison is None else tensor_table(result.comparison.tensors)
     return rendered(_title(result), table, _summary(result))
 
 
@@ -110,14 +110,15 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.6g}"
 
 
-def _fixed_table(comparison: Comparison) -> Table:
+def tensor_table(tensors: Sequence[TensorReport]) -> Table:
+    """Return the table of tensors in fixed point."""
     table = open_table()
-    add_names(table, "tensor", (t.name for t in comparison.tensors))
+    add_names(table, "tensor", (t.name for t in tensors))
     table.add_column("computed by", overflow="fold", min_width=8)
     table.add_column("format", no_wrap=True)
     for heading in ("saturated", "underflow", "unused\nbits", "SQNR\ndB"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for t in comparison.tensors:
+    for t in tensors:
         is_island = t.kind == "island"
         table.add_row(
             Name(t.name),
