@@ -179,6 +179,11 @@ class Dataset:
         return (*self._source.names, *self._fixed)
 
     @property
+    def own_names(self) -> tuple[str, ...]:
+        """The names of the inputs that the samples feed, without those that are the same in every run."""
+        return self._source.names
+
+    @property
     def stacked(self) -> frozenset[str]:
         """The names of the inputs whose first axis counts samples, so that several samples make one feed."""
         return self._source.stacked
@@ -188,6 +193,11 @@ class Dataset:
         """The true class of each sample; None if there are none."""
         labels = self._source.labels
         return None if labels is None else labels[: self._count]
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """The names of the samples, such as their paths in a folder; () if they have none."""
+        return self._source.keys
 
     @property
     def classes(self) -> tuple[str, ...]:

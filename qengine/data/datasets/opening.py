@@ -168,7 +168,7 @@ def _on_disk(data: str | os.PathLike[str], wanted: Wanted) -> _Given:
 
 
 def _in_python(data: Any, wanted: Wanted, limit: int | None) -> _Given:
-    if isinstance(data, tuple) and len(data) == 2 and not is_array(data) and not isinstance(data[1], Mapping):
+    if is_pair(data):
         return _of_pair(data[0], data[1], wanted, limit)
     if is_frame(data):
         columns, labels = columns_of_frame(data, wanted, "data")
@@ -180,6 +180,13 @@ def _in_python(data: Any, wanted: Wanted, limit: int | None) -> _Given:
         column = column_of(only.name, data, "data", only)
         return _Given(ColumnsSource("data", {only.name: column}, wanted), "arrays")
     return _Given(Gathered(elements_of(iterated(data), wanted), wanted, limit), "iterable")
+
+
+def is_pair(data: Any) -> bool:
+    """Whether data is a pair of samples and what is known of them, and not two samples."""
+    if not isinstance(data, tuple) or len(data) != 2 or isinstance(data[1], Mapping):
+        return False
+    return not isinstance(data[0], int | float)
 
 
 def _of_pair(samples: Any, second: Any, wanted: Wanted, limit: int | None) -> _Given:
@@ -216,12 +223,13 @@ def iterated(data: Any) -> Iterator[Any]:
     OptionError
         If an object is neither.
     """
-    if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, list | tuple):
-        return (data[i] for i in range(len(data)))
-    if isinstance(data, Iterable) and not isinstance(data, bytes | bytearray):
-        return iter(data)
     if isinstance(data, Image.Image):
         return iter([data])
+    if not isinstance(data, bytes | bytearray | memoryview):
+        if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, list | tuple):
+            return (data[i] for i in range(len(data)))
+        if isinstance(data, Iterable):
+            return iter(data)
     raise OptionError(
         "data is a path, an array, arrays by input name, a pair of samples and labels, or an iterable of samples, not "
         f"{type(data).__name__}"
