@@ -12,8 +12,8 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from onnx import TensorProto, helper, numpy_helper
 from docs.special_files import SPECIAL
+from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 import qengine
@@ -139,5 +139,3 @@ def _formats(model: bytes, tensors: np.ndarray) -> bytes:
         path = Path(folder, "formats.json")
         qengine.calibrate(model, [{"input": tensors}]).save(path)
         return path.read_bytes()
-
-

@@ -27,10 +27,42 @@ from generators import commands as command_pages
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")])
 LANGUAGES = {"sh", "output", "text", "python", "c", "verilog", "toml", "json", "yaml", "csv", "md", "diff"}
-PROGRAMS = """
-    qengine python python3 pip pytest mkdocs cmake make gcc g++ clang cc bash sh cd cp mv rm ls cat sed export git docker
-    apt apt-get arm-none-eabi-gcc qemu-system-arm iverilog vvp verilator onnxsim pre-commit /usr/bin/time
-""".split()
+PROGRAMS = [
+    "qengine",
+    "python",
+    "python3",
+    "pip",
+    "pytest",
+    "mkdocs",
+    "cmake",
+    "make",
+    "gcc",
+    "g++",
+    "clang",
+    "cc",
+    "bash",
+    "sh",
+    "cd",
+    "cp",
+    "mv",
+    "rm",
+    "ls",
+    "cat",
+    "sed",
+    "export",
+    "git",
+    "docker",
+    "apt",
+    "apt-get",
+    "arm-none-eabi-gcc",
+    "qemu-system-arm",
+    "iverilog",
+    "vvp",
+    "verilator",
+    "onnxsim",
+    "pre-commit",
+    "/usr/bin/time",
+]
 _FENCE = re.compile(
     r"(?P<marks>(?:^[ ]*<!--(?:(?!-->).)*-->\n+)*)"
     r"^(?P<indent>[ ]*)```(?P<info>[^\n`]*)\n(?P<text>.*?)^(?P=indent)```[ ]*$",

@@ -90,6 +90,17 @@ SPECIAL: Mapping[str, Callable[[Path], None]] = MappingProxyType(
 """Functions that write more files for single pages."""
 
 OPTIONAL = frozenset(
-    "make gcc clang arm-none-eabi-gcc qemu-system-arm iverilog vvp verilator cmake s390x-linux-gnu-gcc".split()
+    [
+        "make",
+        "gcc",
+        "clang",
+        "arm-none-eabi-gcc",
+        "qemu-system-arm",
+        "iverilog",
+        "vvp",
+        "verilator",
+        "cmake",
+        "s390x-linux-gnu-gcc",
+    ]
 )
 """Programs that need not be installed: the rest of a page is skipped without one."""

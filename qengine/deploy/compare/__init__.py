@@ -48,7 +48,7 @@ def compare(
     dump
         A path, see `read_dump`; arrays by name; or another session of the model, which runs on the feeds.
     data
-        Data that `open_dataset` takes: inputs of the run, or a list of those of several samples, are fed as they are.
+        Data that `open_dataset` takes: inputs of the run, or a list of those of several samples, are fed unchanged.
         None where the dump has the inputs, or for a pack.
     layout
         Order of the elements in the dump, such as "NHWC"; "auto" to find it.

@@ -200,13 +200,13 @@ def correct(
         is called once, after the corrections that change ranges, and in a guarded recipe after each of them.
     data
         Data that `open_dataset` takes, for the runs that corrections look at; an iterable of mappings that
-        `InferenceSession.run` takes is fed as it is. Each such correction reads it once.
+        `InferenceSession.run` takes is fed unchanged. Each such correction reads it once.
     recipe
         "best", "none", or names of `corrections`, as a list or with "+" between them.
     session
         Options of the runs, of which the limits and `threads` have an effect; None for the defaults.
     keywords
-        How the data is read: `preprocessing`, `batch`, `limit` and `labels`, see `open_dataset`.
+        Options of the data: `preprocessing`, `batch`, `limit` and `labels`, see `open_dataset`.
 
     Returns
     -------
