@@ -21,7 +21,7 @@ COMMANDS = (
 )
 """The commands in the order of the help; each is the function of its name in the module of its name."""
 
-WITHOUT_PROJECT = ("init",)
+WITHOUT_PROJECT = ("init", "doctor")
 """Commands that take nothing from a project file."""
 
 GROUPS = {"export": ("Write what a device or its team needs.", ("vectors", "c"))}
@@ -44,19 +44,20 @@ def application(words: Sequence[str]) -> typer.Typer:
     Only the command that the first word names is imported: most commands import much that the others do not need. A
     list of all commands needs none of them, but their docstrings, which are read from the source.
     """
+    typed = without_project(words)
+    words = typed or _completed()
+    word = words[0] if words else ""
     app = typer.Typer(
         name="qengine",
         cls=Group,
         help=_HELP,
         no_args_is_help=True,
-        add_completion=not (words and words[0] in (*COMMANDS, *GROUPS)),
+        add_completion=not (typed and typed[0] in (*COMMANDS, *GROUPS)),
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_options)
-    words = without_project(words or _completed())
-    word = words[0] if words else ""
     found = _described if _only_lists(word) else _imported
     for name in _called(word):
         if name in GROUPS:

@@ -6,7 +6,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from qengine.data.preprocessing import Preprocessing
-from qengine.data.read import read_value
+from qengine.data.read import is_image, read_value
 from qengine.errors import FeedError, OptionError, did_you_mean
 from qengine.model.graph import Graph
 from qengine.model.rules import Rules
@@ -140,6 +140,12 @@ def inputs(texts: Sequence[str], graph: Graph, scale: Preprocessing, max_element
             raise OptionError(f"-i gives '{name}' twice")
         arrays[name] = read_value(text[len(name) + 1 :], declared[name], scale, max_elements)
     return arrays
+
+
+def image_inputs(texts: Sequence[str], graph: Graph) -> tuple[str, ...]:
+    """Return the names of the inputs for which NAME=VALUE texts name image files."""
+    declared = {value.name: value for value in (*graph.inputs, *graph.overridable)}
+    return tuple(name for text in texts if is_image(text[len(name := _name(text, declared)) + 1 :]))
 
 
 def shapes(texts: Sequence[str], graph: Graph) -> dict[str, tuple[int, ...]]:

@@ -102,8 +102,11 @@ def report(
     settings = fixed.session_options(kernels)
     if data.data is None and entry is None:
         check_meaning(settings, lambda: False)
-    preprocessing = data.data_scale(data.data or model, entry)
-    given = data.arrays(load(zoo.path_of(model)), preprocessing, kernels.max_elements) if data.inputs else None
+    graph = load(zoo.path_of(model))
+    base, name = data.base(model, graph, fixed.formats), data.data or (model if entry else None)
+    preprocessing = data.preprocessing(base)
+    pixels = data.applied(base, graph, None if name is None else data.open(name, base, graph, kernels.max_elements))
+    given = data.arrays(graph, preprocessing, kernels.max_elements) if data.inputs else None
     wanted = ReportOptions(
         bits=choice.bits,
         targets=_listed(choice.targets),
@@ -134,7 +137,7 @@ def report(
         session=replace(settings, isa=kernels.isa),
         progress=shown,  # type: ignore[arg-type]
     )
-    return (as_json if command.json else as_text)(written)
+    return (as_json if command.json else as_text)(written, pixels)
 
 
 def _listed(text: str | None) -> tuple[str, ...] | None:

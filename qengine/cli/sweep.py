@@ -9,6 +9,7 @@ from qengine.cli import sweep_options as grids
 from qengine.cli.output.console import progress
 from qengine.cli.output.sweep import as_json, as_tables
 from qengine.data import zoo
+from qengine.data.applied import applied
 from qengine.errors import OptionError
 from qengine.model.loader import load
 from qengine.runtime.options import SessionOptions
@@ -60,8 +61,10 @@ def sweep(
         **vars(ranges),
         **{**vars(rules), "output_bits": rules.output_word_length},
     )
-    preprocessing = data.data_scale(data.data or model, zoo.find(model))
-    fixed = data.arrays(load(zoo.path_of(model)), preprocessing, kernels.max_elements) if data.inputs else None
+    graph = load(zoo.path_of(model))
+    base = data.base(model, graph, lists.formats)
+    preprocessing = data.preprocessing(base)
+    fixed = data.arrays(graph, preprocessing, kernels.max_elements) if data.inputs else None
 
     try:
         result = run_sweep(
@@ -90,7 +93,8 @@ def sweep(
         text = f"qengine: interrupted; {out} keeps the finished points: give the same command to continue"
         print(text, file=sys.stderr)  # noqa: T201
         raise
-    return (as_json if json else as_tables)(result, result.written, result.notes)
+    pixels = applied(base, preprocessing, result.pixels.inputs, typed=data.typed_options())
+    return (as_json if json else as_tables)(result, pixels, result.written, result.notes)
 
 
 def _accumulators(text: str | None) -> list[int | None]:

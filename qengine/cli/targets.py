@@ -79,8 +79,11 @@ def _checked(
     run_files(command.operators or [])
     with status(f"checking {model}", quiet=command.json), np.errstate(all="ignore"):
         graph, entry = load(zoo.path_of(model)), zoo.find(model)
-        preprocessing = source.preprocessing(entry)
+        base = source.base(model, graph, fixed.formats)
+        preprocessing = source.preprocessing(base)
         given = source.arrays(graph, preprocessing, limits.max_elements)
-        inputs = {**(entry.sample(preprocessing).feeds if entry else {}), **given}
+        sample = entry.sample(preprocessing) if entry else None
+        pixels = source.applied(base, graph, others=sample.pixels_beside(given) if sample else ())
+        inputs = {**(sample.feeds if sample else {}), **given}
         check = check_target(graph, fixed.session_options(limits), inputs=inputs)
-    return (check_as_json if command.json else check_as_table)(model, check)
+    return (check_as_json if command.json else check_as_table)(model, pixels, check)

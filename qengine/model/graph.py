@@ -107,6 +107,9 @@ NO_ACTIVATION = ActivationBounds(None, None)
 HIDDEN_FORMATS = "qengine.formats"
 """Key of the metadata of a node in a file that hold `Node.hidden_formats`, with spaces between them."""
 
+RECORD = "qengine"
+"""Key of the object that says which data formats come from, in formats files and in the metadata of a model."""
+
 
 @dataclass(frozen=True)
 class Node:
@@ -246,6 +249,7 @@ class Graph:
     unrounded_biases : whether a constant bias that is finer than the sums is added unrounded, as in QONNX and QCDQ.
     fuses : whether passes make one operator of functions and chains in several; see `passes.FUSING`.
     given : formats that the user gives single tensors, by name; see `passes.conversions`.
+    metadata : entries of the file's metadata that qengine wrote, such as the data that formats come from.
     """
 
     name: str
@@ -267,6 +271,7 @@ class Graph:
     unrounded_biases: bool = False
     fuses: bool = True
     given: Mapping[str, Format] = field(default_factory=lambda: _EMPTY)
+    metadata: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
 
     def __repr__(self) -> str:
         ends = " -> ".join(", ".join(map(str, values)) for values in (self.inputs, self.outputs))

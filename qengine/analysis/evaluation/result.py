@@ -108,7 +108,7 @@ class Evaluation(Result):
     evaluated_output : name of the output that the metrics are about.
     samples : number of samples.
     in_fixed_point : whether there are figures of fixed point.
-    preprocessing : conversion of pixels to numbers.
+    preprocessing : conversion of pixels to numbers; None where no pixels were read.
     metrics : figures of every metric that the data has, in order.
     sqnr_by_output : SQNR in dB of every real-valued output against float32; empty in a float32 run.
     tensors : the tensors in fixed point, in the order in which they were computed; counts and SQNR are those of all
@@ -130,7 +130,7 @@ class Evaluation(Result):
     evaluated_output: str
     samples: int
     in_fixed_point: bool
-    preprocessing: Preprocessing
+    preprocessing: Preprocessing | None
     metrics: tuple[MetricFigures, ...]
     sqnr_by_output: Mapping[str, float | None]
     tensors: tuple[TensorReport, ...]
@@ -199,6 +199,7 @@ class Evaluation(Result):
     def record(self) -> Record:
         """Return the whole result as an object of plain values."""
         known: dict[str, Any] = super().record()
+        known["preprocessing"] = None if self.preprocessing is None else self.preprocessing.record()
         if self.confusion is not None:
             known["confusion"] = {name: plain(value) for name, value in vars(self.confusion).items()}
         return known

@@ -17,6 +17,7 @@ from qengine.analysis.paired_run import ComparedOutput, run_paired
 from qengine.analysis.progress import Progress, silent
 from qengine.analysis.report import RunTotals
 from qengine.data import zoo
+from qengine.data.applied import Base, applied, base_of
 from qengine.data.datasets import Batch, Dataset, Labels, in_fast_batches, open_dataset
 from qengine.data.preprocessing import Preprocessing
 from qengine.errors import OptionError, QEngineError, UnsupportedError
@@ -66,7 +67,8 @@ def evaluate(
     labels
         Labels beside the data; see `qengine.open_dataset`.
     preprocessing
-        Conversion of pixels to numbers; None for that of a bundled set or model, and otherwise 0..255.
+        Conversion of pixels to numbers; None for what the formats file or the quantized model records, or for that of a
+        bundled set or model, and otherwise 0..255.
     inputs
         Inputs that are the same in every run, by name.
     batch
@@ -106,8 +108,12 @@ def evaluate(
     check_keywords("evaluate", keywords, SessionKeywords)
     began = time.perf_counter()
     session = _session(model, keywords)
-    dataset, names = _opened(model, session, data, labels, preprocessing, inputs, batch, limit)
-    work = _Evaluation(session, preprocessing or dataset.preprocessing, metrics, outputs, collect)
+    formats = keywords.get("formats")
+    base = _base(model, session, data, formats if isinstance(formats, str | os.PathLike) else None)
+    dataset, names = _opened(model, session, data, labels, preprocessing or base.preprocessing, inputs, batch, limit)
+    scale = preprocessing or dataset.preprocessing
+    applied(base, dataset.preprocessing, dataset.pixels, typed=("preprocessing",) if preprocessing else ())
+    work = _Evaluation(session, scale, metrics, outputs, collect)
     with (progress or silent)("evaluating", len(dataset)) as advance, np.errstate(all="ignore"):
         for number, one in enumerate(dataset.batches(), 1):
             try:
@@ -118,6 +124,7 @@ def evaluate(
                 raise error.about(f"run {number} of data {dataset.name}") from None
             advance(one.count)
     result = work.result(*names, dataset, time.perf_counter() - began)
+    result = result if dataset.reads_pixels else replace(result, preprocessing=None)
     return result if isinstance(data, Dataset) else replace(result, notes=(*dataset.notes, *result.notes))
 
 
@@ -129,12 +136,19 @@ def _session(model: Any, keywords: Mapping[str, Any]) -> InferenceSession:
     return InferenceSession(known, options_with(SessionOptions, None, keywords))
 
 
+def _base(model: Any, session: InferenceSession, data: Any, formats: str | os.PathLike[str] | None) -> Base:
+    """Return the preprocessing that holds where none is given."""
+    names = [one for one in (data, model) if isinstance(one, str)]
+    entry = next((zoo.ENTRIES[name] for name in names if name in zoo.ENTRIES), None)
+    return base_of(formats, session.graph, entry)
+
+
 def _opened(
     model: Any,
     session: InferenceSession,
     data: Any,
     labels: Labels | None,
-    preprocessing: Preprocessing | None,
+    preprocessing: Preprocessing,
     inputs: Mapping[str, NDArray[Any]] | None,
     batch: int | None,
     limit: int | None,
@@ -146,13 +160,11 @@ def _opened(
         return open_dataset(data, session, labels=labels, fixed=inputs, batch=batch, limit=limit), (name, data.name)
     if data is None and entry is None:
         raise OptionError("data is needed to run the model on: give data, or a bundled model, which has its own")
-    given = model if data is None else data
-    bundled = (zoo.ENTRIES.get(given) if isinstance(given, str) else None) or entry
     dataset = open_dataset(
-        given,
+        model if data is None else data,
         session.graph,
         labels=labels,
-        preprocessing=preprocessing or (bundled.preprocessing if bundled else None),
+        preprocessing=preprocessing,
         fixed=inputs,
         batch=batch,
         limit=limit,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qengine.analysis.inspection.costs import Cost
+from qengine.data.provenance import Provenance
 from qengine.metrics.declaration import Metric
 from qengine.metrics.drop import is_enough
 from qengine.metrics.pareto import pareto
@@ -114,6 +115,7 @@ class SearchResult(Result):
     evaluated_output : name of the output that the metric is about.
     held_out : figure on samples that the search did not see; None where none were held out.
     notes : further facts, one line each.
+    provenance : the data, and how its pixels were read.
     """
 
     formats: dict[str, str | list[str]]
@@ -128,6 +130,7 @@ class SearchResult(Result):
     evaluated_output: str
     held_out: HeldOut | None
     notes: tuple[str, ...]
+    provenance: Provenance | None = None
 
     @property
     def metric(self) -> Metric:
@@ -163,7 +166,9 @@ class SearchResult(Result):
         ]
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a formats file, whole or not at all; to a name that ends in .csv, the table of word lengths.
+        """Write a formats file, whole or not at all, that says which data the formats come from.
+
+        To a name that ends in .csv, the table of word lengths is written.
 
         Raises
         ------
@@ -173,7 +178,7 @@ class SearchResult(Result):
         if Path(path).suffix.lower() == ".csv":
             super().save(path)
             return
-        write_formats(path, self.formats)
+        write_formats(path, self.formats, self.provenance.record() if self.provenance else None)
 
 
 def front_of(candidates: Iterable[Candidate], metric: Metric) -> tuple[Candidate, ...]:

@@ -28,6 +28,7 @@ from qengine.analysis.search.units import ACTIVATION, CONSTANT, Units, formats_o
 from qengine.analysis.sweep.shared_results import Float32Outputs, ensure_float32
 from qengine.data.datasets import Dataset, graph_of, in_fast_batches, open_dataset
 from qengine.data.datasets.runs import Runs, feeds_of
+from qengine.data.provenance import provenance_of
 from qengine.errors import OptionError, UnsupportedError
 from qengine.keywords import check_keywords, options_with
 from qengine.metrics.declaration import find_metric
@@ -163,6 +164,7 @@ class _SearchRun:
         self._progress = folder.progress
         self._cost = find_cost(settings.cost)
         self._scale = settings.preprocessing or dataset.preprocessing
+        self._provenance = provenance_of(graph.name, dataset)
         self._runs, self._held_out = Runs(dataset.batches, len(dataset)), None
         if settings.hold_out is not None:
             self._runs, self._held_out = split(dataset, graph, settings.hold_out)
@@ -278,6 +280,7 @@ class _SearchRun:
             evaluated_output=self._output,
             held_out=checked,
             notes=tuple(self._notes(choices, is_complete, checked)),
+            provenance=self._provenance,
         )
 
     def _notes(self, choices: Choices, is_complete: bool, checked: HeldOut | None) -> list[str]:

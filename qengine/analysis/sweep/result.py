@@ -7,6 +7,7 @@ from pathlib import Path
 
 from qengine.analysis.sweep.differences import Difference
 from qengine.analysis.sweep.row import FAILED, Row, columns
+from qengine.data.applied import Applied
 from qengine.metrics.tasks import Task
 from qengine.results import Record, Result
 
@@ -25,6 +26,7 @@ class Sweep(Result):
     new_rows : rows that are new.
     seconds_before : time before the first point began: for reading the model and the data, and for float32.
     differences : number of codes that each two targets compute otherwise, in the same formats.
+    pixels : conversion of the pixels of the data to numbers.
     written : files in the folder that hold the results.
     notes : reasons why something was not written, one line each.
     """
@@ -37,6 +39,7 @@ class Sweep(Result):
     new_rows: tuple[Row, ...] = ()
     seconds_before: float = 0.0
     differences: tuple[Difference, ...] = ()
+    pixels: Applied = Applied()  # noqa: RUF009 - frozen
     written: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
 

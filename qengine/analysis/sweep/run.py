@@ -38,9 +38,11 @@ from qengine.analysis.sweep.shared_results import ensure_float32, ensure_histogr
 from qengine.analysis.sweep.store import Store, locked
 from qengine.analysis.sweep.work import ModelAndData, Source, Work, kept_open
 from qengine.data import zoo
+from qengine.data.applied import FormatsFiles, applied, base_of
 from qengine.data.datasets import Dataset, in_fast_batches, open_dataset, write_spilled
 from qengine.data.datasets.runs import Feeds, Runs
 from qengine.data.preprocessing import Preprocessing
+from qengine.data.zoo import Entry
 from qengine.errors import OptionError, QEngineError, SweepError, UnsupportedError
 from qengine.keywords import check_keywords, options_with
 from qengine.metrics.declaration import find_metric
@@ -119,7 +121,7 @@ def sweep(
     check_session_options(session)
     grid = grid or Grid()
     points = grid.points()
-    job = _SweepRun(os.fspath(model), Path(folder), settings, session, progress or silent)
+    job = _SweepRun(os.fspath(model), Path(folder), settings, session, progress or silent, grid.formats)
     with locked(job.folder), Store(job.folder / RESULTS) as store:
         found = job.run(points, store)
     notes = tuple(f"target {name} has none of these word lengths, and no points" for name in grid.left_out())
@@ -132,21 +134,30 @@ class _SweepRun:
     """A call of `sweep`: its model and data, opened, and the steps that it takes."""
 
     def __init__(
-        self, model: str, folder: Path, settings: SweepOptions, options: SessionOptions, progress: Progress
+        self,
+        model: str,
+        folder: Path,
+        settings: SweepOptions,
+        options: SessionOptions,
+        progress: Progress,
+        formats: FormatsFiles,
     ) -> None:
         self.folder, self._began = folder, time.perf_counter()
         self._model, self._settings, self._options, self._progress = model, settings, options, progress
-        source = _source(model, settings, options.max_elements)
+        source, entry = _source(model, settings, options.max_elements)
         if os.path.realpath(folder) == source.data:
             raise OptionError(
                 f"{folder} holds the data, among which plots would be samples: give another folder for results"
             )
         self._graph = source.graph()
         _refuse_registered(self._graph)
+        base = base_of(formats, self._graph, entry, model=model)
+        source = replace(source, preprocessing=settings.preprocessing or base.preprocessing)
         self._reference = InferenceSession(self._graph, options.in_float32()).in_float32()
         dataset = _opened(source, settings, self._graph)
         self._dataset = in_fast_batches(dataset, self._graph, settings.batch)
         self._source = replace(source, batch=self._dataset.batch, preprocessing=self._dataset.preprocessing)
+        self._pixels = applied(base, self._dataset.preprocessing, self._dataset.pixels)
         self._runs = Runs(self._dataset.batches, len(self._dataset))
         self._context = Context(
             graph_digest(self._graph),
@@ -182,12 +193,13 @@ class _SweepRun:
                         keys[point],
                         self._context.key,
                         self._model,
-                        self._dataset.name,
+                        self._data_name(),
                         len(self._dataset),
                         self._context.version,
                         point,
                         outcome,
                         datetime.now(UTC).isoformat(timespec="seconds"),
+                        self._pixels.text,
                     )
                     store.add(row)
                     known[row.key] = row
@@ -196,7 +208,23 @@ class _SweepRun:
         # The names of formats files are those of this call, and not of the call that computed the point.
         rows = tuple(replace(known[keys[point]], point=point) for point in points)
         found = self._differences(points, observed)
-        return Sweep(rows, len(left), task, output, self.folder, tuple(new), before, found, notes=self._dataset.notes)
+        return Sweep(
+            rows,
+            len(left),
+            task,
+            output,
+            self.folder,
+            tuple(new),
+            before,
+            found,
+            pixels=self._pixels,
+            notes=self._dataset.notes,
+        )
+
+    def _data_name(self) -> str:
+        """Return the name of the data as it was given, and not as workers open it."""
+        data = self._model if self._settings.data is None else self._settings.data
+        return os.fspath(data) if isinstance(data, str | os.PathLike) else self._dataset.name
 
     def _shared(self, observed: Path, runner: Runner) -> ModelAndData:
         """Return the model and the data as workers open them: data in memory is written to a file for them."""
@@ -302,8 +330,8 @@ def _runner(settings: SweepOptions, threads: int | None) -> tuple[Runner, int | 
     return (partial(in_processes, jobs=count), shared) if count > 1 else (in_turn, threads)
 
 
-def _source(model: str, settings: SweepOptions, max_elements: int) -> ModelAndData:
-    """Return the model and the data by absolute paths."""
+def _source(model: str, settings: SweepOptions, max_elements: int) -> tuple[ModelAndData, Entry | None]:
+    """Return the model and the data by absolute paths, and the bundled set or model that says how pixels are read."""
     entry = zoo.find(model)
     if settings.data is None and entry is None:
         raise OptionError("data is needed to run the model on: give data, or a bundled model, which has its own")
@@ -315,18 +343,19 @@ def _source(model: str, settings: SweepOptions, max_elements: int) -> ModelAndDa
         labels = os.path.realpath(labels)
     elif isinstance(labels, Iterator):
         labels = list(labels)
-    return ModelAndData(
+    found = ModelAndData(
         model if entry else os.path.realpath(model),
         name
         if name is None or name in zoo.ENTRIES
         else os.path.realpath(name),  # a circular link is left to the reader
         dict(settings.inputs or {}),
-        settings.preprocessing or (bundled.preprocessing if bundled else Preprocessing()),
+        Preprocessing(),
         settings.batch,
         settings.limit,
         max_elements,
         labels,
     )
+    return found, bundled
 
 
 def _opened(source: ModelAndData, settings: SweepOptions, graph: Graph) -> Dataset:

@@ -7,7 +7,7 @@ model, data         the model and the data as typed
 arithmetic          "float32" or "fixed"
 qformat, ...        the options of fixed point as typed, and rounding, overflow and rules, as those of a single run
 samples             number of samples
-preprocessing       what differs from plain pixels 0..255
+preprocessing       how pixels became numbers, a record of `Preprocessing`; null where no pixels were read
 task                "classes", "images" or "other"
 evaluated_output    name of the output that the metrics are about
 metrics             {metric: {unit, reference, float32, fixed, difference}}; reference: "labels", "target" or "float32"
@@ -37,7 +37,9 @@ from qengine.analysis.evaluation import Evaluation, MetricFigures, SampleDiffere
 from qengine.cli.jsontext import as_object
 from qengine.cli.options import FixedPointOptions
 from qengine.cli.output.console import counted_samples, decibels, figure, open_table, rendered
+from qengine.cli.output.pixels import pixel_lines
 from qengine.cli.output.run import tensor_table
+from qengine.data.applied import Applied
 from qengine.errors import printable
 from qengine.metrics.declaration import Unit
 from qengine.results import plain
@@ -58,6 +60,7 @@ class EvaluationResult:
     options : the options of fixed point as typed.
     session : the session that ran.
     found : the figures.
+    pixels : conversion of pixels to numbers.
     written : paths of the files.
     """
 
@@ -65,6 +68,7 @@ class EvaluationResult:
     options: FixedPointOptions
     session: InferenceSession
     found: Evaluation
+    pixels: Applied
     written: tuple[str, ...]
 
 
@@ -81,6 +85,7 @@ def as_json(result: EvaluationResult) -> str:
         options = dict.fromkeys(options)
     head = {"model": result.model, "arithmetic": "fixed" if known.pop("in_fixed_point") else "float32", **options}
     known["metrics"] = {one.metric.name: _without_name(one) for one in result.found.metrics}
+    known |= {"preprocessing": result.pixels.record, "notes": (*result.found.notes, *result.pixels.notes)}
     return as_object(plain({**known, **head, "written": result.written}))
 
 
@@ -95,7 +100,7 @@ def as_tables(result: EvaluationResult) -> str:
     if found.in_fixed_point:
         tables = [tensor_table(found.tensors), *tables]
     parts = [part for table in tables for part in (Text(), table)][1:]
-    return rendered(_title(result), Group(*parts), _summary(result))
+    return rendered(_title(result), Group(*parts), [*pixel_lines(result.pixels), *_summary(result)])
 
 
 def _title(result: EvaluationResult) -> Text:
@@ -108,7 +113,6 @@ def _title(result: EvaluationResult) -> Text:
         f"target {target.name}" if isinstance(target, Target) else "",
         *((str(rules.rounding), str(rules.overflow)) if found.in_fixed_point else ()),
         f"{counted_samples(found.samples)} of {found.data}",
-        found.preprocessing.described(),
     ]
     return Text(printable(", ".join(filter(None, words))), style="bold")
 

@@ -46,8 +46,8 @@ class Initialized:
     def next_command(self) -> str:
         """The command to type next."""
         option = [] if self.path == Path(NAME) else ["--project", str(self.path)]
-        words = ["calibrate"] if self.data is not None and not self.look.problem else ["calibrate", "--data-free"]
-        return shlex.join(["qengine", *words, *option])
+        is_runnable = self.data is not None and not self.look.problem
+        return shlex.join(["qengine", "calibrate" if is_runnable else "inspect", *option])
 
     def remarks(self) -> list[str]:
         """Return lines for the beginning of the file."""

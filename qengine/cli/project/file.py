@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from qengine.cli import parsing
 from qengine.cli.project.keys import GROUPED_TABLES, KEYS, PREPROCESSING, TABLES, Key, PathKind
 from qengine.data.preprocessing import Preprocessing
 from qengine.errors import OptionError, ProjectError, TargetError, did_you_mean
+from qengine.near_files import missing_file
 from qengine.targets.origin import Origin
 from qengine.targets.toml import read_table
 from qengine.targets.values import ValueNotAllowedError, found
@@ -51,9 +52,9 @@ class Project:
         value = self.values[key.path]
         if key.path_kind is not PathKind.READ or value in key.bundled() or os.path.exists(value):  # noqa: PTH110
             return
-        near = did_you_mean(PurePath(value).name, [*key.bundled(), *_siblings(value)])
-        named = " and nothing bundled has that name" if key.bundled() else ""
-        raise self.error(key.path, f"is {found(value)}: there is no such file or folder{named and ','}{named}{near}")
+        named = ", and nothing bundled has that name" if key.bundled() else ""
+        near = missing_file(value, key.bundled())
+        raise self.error(key.path, f"is {found(value)}, and there is no such file or folder{named}{near}")
 
 
 def read_project(path: str) -> Project:
@@ -165,11 +166,3 @@ def _check_preprocessing(values: Mapping[tuple[str, ...], Any], origin: Origin) 
         if name in given and not reason.startswith("and "):
             raise origin.error((PREPROCESSING, name), f"is not allowed: {name} {reason}") from None
         raise origin.error((PREPROCESSING,), f"is not allowed: {name} {reason}") from None
-
-
-def _siblings(path: str) -> list[str]:
-    """Return the names next to a path."""
-    try:
-        return os.listdir(os.path.dirname(path) or ".")  # noqa: PTH120, PTH208 - names that are too long
-    except OSError:
-        return []

@@ -16,9 +16,12 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _NUMBER = re.compile(r"[+-]?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 _EXAMPLES: Mapping[str, Any] = {
+    "model": "model.onnx",
     "data": "photos",
     "labels": "labels.csv",
     "target": "cmsis-nn-q7",
+    "formats": "formats.json",
+    "output": "results",
     "bits": 8,
     "rounding": "half_up",
     "overflow": "wrap",

@@ -81,6 +81,11 @@ class Source(ABC):
         """Whether samples are pixels, to which preprocessing is applied: images, or uint8 where numbers are real."""
         return False
 
+    @property
+    def pixels(self) -> tuple[str, ...]:
+        """The names of the inputs and targets that are made of pixels; by default all inputs, if `reads_pixels`."""
+        return self.names if self.reads_pixels else ()
+
     @abstractmethod
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -198,6 +203,11 @@ class Dataset:
     def reads_pixels(self) -> bool:
         """Whether preprocessing is applied to anything: to images, or to uint8 arrays for real numbers."""
         return self._source.reads_pixels
+
+    @property
+    def pixels(self) -> tuple[str, ...]:
+        """The names of the inputs and targets that are made of pixels."""
+        return self._source.pixels
 
     def __iter__(self) -> Iterator[dict[str, NDArray[Any]]]:
         """Yield the feeds of each run."""

@@ -11,7 +11,9 @@ from typing import Any, Unpack
 import numpy as np
 
 from qengine.atomic_files import check_folder, replacing_folder
+from qengine.data.applied import recorded_in_model
 from qengine.data.datasets import DataKeywords, data_keywords, runs_of
+from qengine.data.preprocessing import Preprocessing
 from qengine.deploy.c.emit import source_files
 from qengine.deploy.c.emit.build_files import cmake_lists, makefile, sources_of
 from qengine.deploy.c.emit.check import check_source
@@ -28,6 +30,7 @@ from qengine.deploy.c.sizes import Measured, flash_of, measure
 from qengine.deploy.c.verifier import Verifier
 from qengine.deploy.c.verify import Verification, find_compiler
 from qengine.deploy.c_folder import is_c_folder
+from qengine.deploy.pixel_codes import pixel_codes
 from qengine.deploy.vectors.model_file import write_model
 from qengine.keywords import check_keywords, options_with
 from qengine.runtime.plan.plan import Plan
@@ -74,7 +77,8 @@ def export_c(
         Function that is called with the name of each stage as it begins.
     keywords
         Single fields of `COptions`, such as ``name="kws"``. They replace those of `options`. And `preprocessing`,
-        `batch`, `limit` and `labels` of the data, see `open_dataset`.
+        `batch`, `limit` and `labels` of the data, see `open_dataset`. The preprocessing, or what the file of the model
+        records, is in the manifest and the comments.
 
     Raises
     ------
@@ -97,7 +101,9 @@ def export_c(
     check_folder(folder, is_c_folder)
     reading = data_keywords(keywords)
     samples: list[Feeds] = [] if data is None else [dict(one) for one in runs_of(data, session, reading)]
-    export = _Export(session, wanted, samples, shapes, on_stage or (lambda _: None), command or _command(wanted))
+    preprocessing = keywords.get("preprocessing") or recorded_in_model(session.graph)
+    stage = on_stage or (lambda _: None)
+    export = _Export(session, wanted, samples, shapes, stage, command or _command(wanted), preprocessing)
     with session.limited(), np.errstate(all="ignore"):
         contents, manifest, verifier = export.files()
         verification, measured = export.compiled(verifier, contents) if wanted.verify else (None, None)
@@ -129,6 +135,7 @@ class _Export:
     shapes: Mapping[str, Sequence[int]] | None
     on_stage: Advance
     command: str
+    preprocessing: Preprocessing | None
     notes: list[str] = field(default_factory=list)
 
     def files(self) -> tuple[dict[str, str], dict[str, Any], Verifier]:
@@ -144,8 +151,15 @@ class _Export:
         plan = plan_of(session, arrays, outputs)
         network = network_of(session, arrays, outputs, options.name)
         stamp = Stamp.of(session, self.command)
+        pixels = pixel_codes(session, self.preprocessing)
         source = source_files(
-            network, options.name, stamp, session.rules, one_file=options.one_file, ram=options.most_bytes
+            network,
+            options.name,
+            stamp,
+            session.rules,
+            pixels=pixels,
+            one_file=options.one_file,
+            ram=options.most_bytes,
         )
         self.notes += source.network.notes
         self.on_stage("computing known answers")
@@ -164,10 +178,12 @@ class _Export:
         )
         checked = [one.source for one in (known, *more)]
         manifest = c_manifest(session, plan, source, options, stamp.command, self.notes, checked)
+        manifest["preprocessing"] = None if self.preprocessing is None else self.preprocessing.record()
+        manifest["pixels"] = [one.as_json() for one in pixels]
         names = list(files)
         files["Makefile"] = makefile(options.name, stamp, names)
         files["CMakeLists.txt"] = cmake_lists(options.name, stamp, names)
-        files["README.md"] = readme(source, options.name, stamp, manifest, sources_of(options.name, names))
+        files["README.md"] = readme(source, options.name, stamp, manifest, pixels, sources_of(options.name, names))
         held = flash_of(c for c in source.constants if options.one_file or c.is_visible)
         verifier = Verifier(golden, source.network, options.name, files, given, arrays, held)
         return files, manifest, verifier

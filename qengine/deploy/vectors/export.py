@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.atomic_files import check_folder, replacing_folder
+from qengine.data.applied import recorded_in_model
 from qengine.data.datasets import DataKeywords, data_keywords, runs_of
 from qengine.deploy.vectors.benches import write_benches
 from qengine.deploy.vectors.coverage import Coverage, coverage_of, is_elementwise
@@ -77,7 +78,8 @@ def export_vectors(
         Function that is called with the name of each stage as it begins.
     keywords
         Single fields of `VectorOptions`, such as ``kinds="npy,hex"``. They replace those of `options`. And
-        `preprocessing`, `batch`, `limit` and `labels` of the data, see `open_dataset`.
+        `preprocessing`, `batch`, `limit` and `labels` of the data, see `open_dataset`. The preprocessing, or what the
+        model's file records, is in the manifest.
 
     Raises
     ------
@@ -110,7 +112,8 @@ def export_vectors(
         files = Files(temporary, wanted)
         on_stage = on_stage or (lambda _: None)
         on_stage("writing")
-        write_manifest(vectors, files, write_benches)
+        read = keywords.get("preprocessing") or recorded_in_model(session.graph)
+        write_manifest(vectors, files, write_benches, read)
     return Pack.read(folder)
 
 

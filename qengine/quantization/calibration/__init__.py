@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 from qengine.data.datasets import DataKeywords, data_keywords, graph_of, runs_of
+from qengine.data.provenance import provenance_of
 from qengine.keywords import check_keywords, options_with
 from qengine.quantization.calibration.choose import Method
 from qengine.quantization.calibration.formats import FormatChooser, choose_formats
@@ -91,7 +93,15 @@ def calibrate(
     options = options.for_runs(session)
     graph = graph_of(model)
     feeds = runs_of(data, graph, data_keywords(keywords))
-    return choose_formats(observe(graph, feeds, options.for_observing(session)), options)
+    chosen = choose_formats(observe(graph, feeds, options.for_observing(session)), options)
+    return replace(chosen, provenance=provenance_of(_name(model), feeds))
+
+
+def _name(model: str | os.PathLike[str] | bytes | onnx.ModelProto | Graph) -> str:
+    """Return the name of a model for files: that of its file or graph."""
+    if isinstance(model, str | os.PathLike):
+        return os.fspath(model)
+    return str(getattr(getattr(model, "graph", model), "name", ""))
 
 
 __all__ = [

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from qengine.data.provenance import Provenance
 from qengine.model.formats.files import write_formats
 from qengine.quantization.calibration.options import CalibrationOptions
 from qengine.results import Record, Result
@@ -57,6 +58,7 @@ class Calibration(Result, Mapping[str, "str | list[str]"]):
     options : the options that the formats were chosen with.
     runs : number of feeds.
     notes : remarks for the user, one line each.
+    provenance : the data, and how its pixels were read; None for feeds that are no `Dataset`.
     """
 
     formats: dict[str, str | list[str]]
@@ -64,6 +66,7 @@ class Calibration(Result, Mapping[str, "str | list[str]"]):
     options: CalibrationOptions
     runs: int
     notes: tuple[str, ...]
+    provenance: Provenance | None = None
 
     def __getitem__(self, name: str) -> str | list[str]:
         return self.formats[name]
@@ -85,7 +88,9 @@ class Calibration(Result, Mapping[str, "str | list[str]"]):
         return [dict(vars(one)) for one in self.tensors]
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a formats file, whole or not at all; to a name that ends in .csv, the table of ranges.
+        """Write a formats file, whole or not at all, that says which data the formats come from.
+
+        To a name that ends in .csv, the table of ranges is written.
 
         Raises
         ------
@@ -95,4 +100,4 @@ class Calibration(Result, Mapping[str, "str | list[str]"]):
         if Path(path).suffix.lower() == ".csv":
             super().save(path)
             return
-        write_formats(path, self.formats)
+        write_formats(path, self.formats, self.provenance.record() if self.provenance else None)

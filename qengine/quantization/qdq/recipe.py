@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from qengine.atomic_files import replacing
 from qengine.data.datasets import DataKeywords, data_keywords, graph_of, runs_of
+from qengine.data.provenance import Provenance, provenance_of
 from qengine.errors import OptionError
 from qengine.keywords import check_keywords, options_with
 from qengine.model.formats.files import FormatsByName, format_to_json
-from qengine.model.graph import Graph
+from qengine.model.graph import RECORD, Graph
 from qengine.model.ops.operator import find
 from qengine.model.passes import remove_dead
 from qengine.model.steps import Rows
@@ -131,6 +133,7 @@ def quantize_model(
     options: CalibrationOptions | None = None,
     session: SessionOptions | None = None,
     writes: Writes = "qdq",
+    provenance: Provenance | None = None,
     **keywords: Unpack[QuantizeKeywords],
 ) -> QuantizedModel:
     """Return a model as a quantized ONNX model, with its constants corrected and formats chosen on data.
@@ -159,6 +162,8 @@ def quantize_model(
         a target with pairs where formats are chosen on data.
     writes
         Nodes that round: "qdq", pairs of ONNX, or "qonnx", Quant nodes.
+    provenance
+        Data that the formats come from, for the metadata of the model; None for `data`, if formats are chosen on it.
 
     Raises
     ------
@@ -185,6 +190,10 @@ def quantize_model(
     graph = graph_of(model)
     if data is not None:
         data = runs_of(data, graph, data_keywords(keywords), again=True)
+    if provenance is None and formats is None:
+        provenance = provenance_of(os.fspath(model) if isinstance(model, str | os.PathLike) else graph.name, data)
+    if provenance is not None:
+        graph = replace(graph, metadata={RECORD: json.dumps(provenance.record())})
     unused = graph.tensors() - remove_dead(graph).tensors()
 
     said = _SAID_BY_QONNX if writes == "qonnx" else ()
