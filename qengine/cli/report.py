@@ -10,12 +10,14 @@ import typer
 
 from qengine.cli import options, parsing
 from qengine.cli.operators import run_files
+from qengine.cli.options.fail_under import answer
 from qengine.cli.options.fixed_point import complete_target
 from qengine.cli.options.panels import CHOICE, INPUTS, RUN
 from qengine.cli.output.console import progress
 from qengine.cli.output.report import as_json, as_text
 from qengine.cli.session import check_meaning
 from qengine.data import zoo
+from qengine.errors import OptionError
 from qengine.html_report import ReportOptions
 from qengine.html_report import report as write_report
 from qengine.model.loader import load
@@ -85,6 +87,7 @@ def report(
     choice: ReportChoice,
     fixed: options.FixedPointOptions,
     kernels: options.KernelOptions,
+    failing: options.ThresholdOptions,
     command: options.CommandOptions,
 ) -> str:
     """Write a report on a model in fixed point: one HTML file that needs nothing else.
@@ -96,9 +99,14 @@ def report(
     qengine report model.onnx --data photos --formats formats.json --quick -o report.html
 
     Without formats, they are chosen from the data. A part that cannot be computed says why.
+
+    Exit status: 0, 1 where a figure of --fail-under is not reached, 2 for an error.
     """
+    thresholds = failing.thresholds()
     run_files(command.operators or [])
     entry = zoo.find(model)
+    if thresholds and data.data is None and entry is None:
+        raise OptionError("--fail-under needs figures: give --data to measure them on")
     settings = fixed.session_options(kernels)
     if data.data is None and entry is None:
         check_meaning(settings, lambda: False)
@@ -137,7 +145,10 @@ def report(
         session=replace(settings, isa=kernels.isa),
         progress=shown,  # type: ignore[arg-type]
     )
-    return (as_json if command.json else as_text)(written, pixels)
+    if thresholds and written.evaluation is None:
+        raise OptionError(f"--fail-under needs figures, and there are none: {written.path} says why")
+    found = written.evaluation.shortfalls(thresholds) if written.evaluation is not None else ()
+    return answer((as_json if command.json else as_text)(written, pixels), found)
 
 
 def _listed(text: str | None) -> tuple[str, ...] | None:

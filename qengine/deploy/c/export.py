@@ -80,6 +80,11 @@ def export_c(
         `batch`, `limit` and `labels` of the data, see `open_dataset`. The preprocessing, or what the file of the model
         records, is in the manifest and the comments.
 
+    Returns
+    -------
+    CProject
+        The folder that was written.
+
     Raises
     ------
     UnsupportedError

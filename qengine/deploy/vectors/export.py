@@ -81,6 +81,11 @@ def export_vectors(
         `preprocessing`, `batch`, `limit` and `labels` of the data, see `open_dataset`. The preprocessing, or what the
         model's file records, is in the manifest.
 
+    Returns
+    -------
+    Pack
+        The folder that was written.
+
     Raises
     ------
     QEngineError
