@@ -85,7 +85,7 @@ def report(
     kernels: options.KernelOptions,
     command: options.CommandOptions,
 ) -> str:
-    """Write a report on a model in fixed point: one HTML file that needs nothing else.
+    """Write a report on a model in fixed point, as one HTML file.
 
     qengine report digits -o report.html
 
@@ -94,6 +94,8 @@ def report(
     qengine report model.onnx --data photos --formats formats.json --quick -o report.html
 
     Without formats, they are chosen from the data. A part that cannot be computed says why.
+
+    The file needs nothing else, and no network.
     """
     run_files(command.operators or [])
     entry = zoo.find(model)
