@@ -129,7 +129,7 @@ def test_each_module_of_public_names_is_importable_alone():
             qengine.report,
             "(model, data=None, output='report.html', options=None, *, session=None, progress=None, **keywords)",
         ),
-        (qengine.calibrate, "(model, feeds, options=None, session=None, **keywords)"),
+        (qengine.calibrate, "(model, data, options=None, session=None, **keywords)"),
         (
             qengine.CalibrationOptions,
             "(*, bits=None, weight_bits=None, activation_bits=None, method=<Method.MSE: 'mse'>, percentile=99.99, "

@@ -265,7 +265,7 @@ def c(
         feeds, pixels = _samples(model if entry else None, session, data, base, lengths, kernels.max_elements)
         preprocessing = pixels.used or base.recorded
         line = written_line("c", model, written, fixed, data, shapes)
-        project = export_c(session, out, wanted, shapes=lengths, feeds=feeds, command=line, preprocessing=preprocessing)
+        project = export_c(session, out, wanted, shapes=lengths, data=feeds, command=line, preprocessing=preprocessing)
     notes = (*session.notes, *target_notes(session))
     text = (output_of_c.as_json if command.json else output_of_c.as_tables)(model, pixels, project, notes)
     verified = project.verification

@@ -7,7 +7,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from qengine.atomic_files import check_writable, replacing
+from qengine.atomic_files import check_writable
 from qengine.cli import options
 from qengine.cli.operators import run_files
 from qengine.cli.output.console import status
@@ -98,8 +98,5 @@ def quantize(
             writes=writes,  # type: ignore[arg-type]
             provenance=provenance,
         )
-        with replacing(out) as temporary:
-            temporary.write_bytes(content := quantized.model.SerializeToString())
-            if temporary.read_bytes() != content:
-                raise OptionError(f"cannot write {out}: the file does not hold what was written to it")
+        quantized.write_model(out)
     return (as_json if command.json else as_table)(model, out, recipe, pixels, quantized)

@@ -10,11 +10,13 @@ import typer
 
 from qengine.cli import options, parsing
 from qengine.cli.operators import run_files
+from qengine.cli.options.fail_under import answer
 from qengine.cli.options.panels import CHOICE, INPUTS, RUN
 from qengine.cli.output.console import progress
 from qengine.cli.output.report import as_json, as_text
 from qengine.cli.session import check_meaning
 from qengine.data import zoo
+from qengine.errors import OptionError
 from qengine.html_report import ReportOptions
 from qengine.html_report import report as write_report
 from qengine.model.loader import load
@@ -83,6 +85,7 @@ def report(
     choice: ReportChoice,
     fixed: options.FixedPointOptions,
     kernels: options.KernelOptions,
+    limits: options.ThresholdOptions,
     command: options.CommandOptions,
 ) -> str:
     """Write a report on a model in fixed point, as one HTML file.
@@ -96,7 +99,10 @@ def report(
     Without formats, they are chosen from the data. A part that cannot be computed says why.
 
     The file needs nothing else, and no network.
+
+    Exit status: 0, 1 where a figure of --fail-under is not reached, 2 for an error.
     """
+    thresholds = limits.thresholds()
     run_files(command.operators or [])
     entry = zoo.find(model)
     settings = fixed.session_options(kernels)
@@ -121,6 +127,7 @@ def report(
         preprocessing=preprocessing,
         batch=data.batch,
         limit=data.limit,
+        notes=pixels.notes,
         formats_name=None if fixed.formats is None else str(fixed.formats),
     )
 
@@ -137,7 +144,13 @@ def report(
         session=replace(settings, isa=kernels.isa),
         progress=shown,  # type: ignore[arg-type]
     )
-    return (as_json if command.json else as_text)(written, pixels)
+    text = (as_json if command.json else as_text)(written, pixels)
+    if not thresholds:
+        return text
+    if written.evaluation is None:
+        why = written.facts.missing.get("accuracy", "nothing was run")
+        raise OptionError(f"--fail-under has no figure to compare: {why}")
+    return answer(text, written.evaluation.shortfalls(thresholds))
 
 
 def _listed(text: str | None) -> tuple[str, ...] | None:

@@ -178,7 +178,7 @@ def _float32_figure(one: Quality) -> float | None:
 
 def _refuse_data_options(source: options.DataOptions) -> None:
     """Raise OptionError for an option of data without data."""
-    for name in ("batch", "limit"):
+    for name in ("batch", "limit", "labels"):
         if getattr(source, name) is not None:
             raise OptionError(f"--{name} belongs to the samples of --data: give data, or leave it out")
 

@@ -144,6 +144,10 @@ class WorkOptions:
             rich_help_panel=RUN,
         ),
     ] = "weights"
+    plots: Annotated[
+        bool,
+        typer.Option("--plots/--no-plots", help="Draw plots, where matplotlib is installed.", rich_help_panel=RUN),
+    ] = True
     retry_failed: Annotated[
         bool,
         typer.Option("--retry-failed", metavar="", help="Compute failed points again.", rich_help_panel=RUN),

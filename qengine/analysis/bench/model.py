@@ -18,6 +18,7 @@ from qengine.kernels.isa import Isa
 from qengine.kernels.peak import PeakLoop
 from qengine.kernels.program import Call, Program
 from qengine.model.ops.operator import NeedsRun
+from qengine.results import Record, Result
 from qengine.runtime.native.executor import Arrays, Executor, NativeSegment, ReferencePart
 from qengine.runtime.native.op import Op
 from qengine.runtime.session import InferenceSession
@@ -61,8 +62,8 @@ class Row:
     kind: FactorType | None = None
 
 
-@dataclass(frozen=True)
-class Report:
+@dataclass(frozen=True, repr=False)
+class Report(Result):
     """Measurement of a model.
 
     Attributes
@@ -95,6 +96,16 @@ class Report:
     def overhead_ms(self) -> float:
         """Milliseconds of a run on one thread that no kernel takes; negative where kernels alone took longer."""
         return self.one_thread.best_ms - sum(row.ms for row in self.rows)
+
+    @property
+    def summary(self) -> str:
+        """The result in one line."""
+        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        return f"{self.run.best_ms:.3g} ms a run on {threads} of {self.isa}, {self.gmacs:.3g} GMAC/s"
+
+    def records(self) -> list[Record]:
+        """Return a row for each kernel of a run."""
+        return [dict(vars(one)) for one in self.rows]
 
     @property
     def gmacs(self) -> float:

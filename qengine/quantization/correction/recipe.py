@@ -10,8 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any, Unpack
 
+from qengine.data.datasets import DataKeywords, data_keywords, runs_of
 from qengine.errors import OptionError, did_you_mean
+from qengine.keywords import check_keywords
 from qengine.model.formats.files import FormatsByName, format_to_json
 from qengine.model.graph import Graph
 from qengine.quantization.calibration import Feeds
@@ -181,9 +184,10 @@ def fit_formats(
 def correct(
     graph: Graph,
     formats_of: Callable[[Graph], FormatsByName],
-    data: Feeds | None = None,
+    data: Any = None,
     recipe: str | Sequence[str] = "best",
     session: SessionOptions | None = None,
+    **keywords: Unpack[DataKeywords],
 ) -> CorrectedModel:
     """Correct the constants of a model for fixed point.
 
@@ -195,12 +199,14 @@ def correct(
         Function that chooses the formats of a graph, as a session takes them; those of constants may be left out. It
         is called once, after the corrections that change ranges, and in a guarded recipe after each of them.
     data
-        Feeds of the runs that corrections look at. Each such correction reads them once, so that they must be a list or
-        something else that can be read again.
+        Data that `open_dataset` takes, for the runs that corrections look at; an iterable of mappings that
+        `InferenceSession.run` takes is fed unchanged. Each such correction reads it once.
     recipe
         "best", "none", or names of `corrections`, as a list or with "+" between them.
     session
         Options of the runs, of which the limits and `threads` have an effect; None for the defaults.
+    keywords
+        Options of the data: `preprocessing`, `batch`, `limit` and `labels`, see `open_dataset`.
 
     Returns
     -------
@@ -215,6 +221,9 @@ def correct(
     QEngineError
         If a correction fails, for example as the model is quantized already.
     """
+    check_keywords("correct", keywords, DataKeywords)
+    if data is not None:
+        data = runs_of(data, graph, data_keywords(keywords), again=True)
     if is_guarded(recipe):
         return _guarded(graph, formats_of, data, recipe, session or SessionOptions())
     state = change_ranges(graph, recipe)
