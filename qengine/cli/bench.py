@@ -64,7 +64,7 @@ def bench(
     kernels: options.KernelOptions,
     command: options.CommandOptions,
 ) -> str:
-    """Measure a model: milliseconds, multiply-accumulates per second, and per cent of this machine's peak.
+    """Measure the speed of a model, of its kernels, and of other runtimes.
 
     qengine bench srcnn --qformat Q0.7 --threads 1 --vs onnxruntime,openvino
 

@@ -111,7 +111,7 @@ def compare(
     kernels: options.KernelOptions,
     command: options.CommandOptions,
 ) -> str:
-    """Compare what a device computed with a golden pack, a model or another dump, down to the cause.
+    """Compare what a device computed with a model or a pack, down to the cause.
 
     qengine compare pack dump
 

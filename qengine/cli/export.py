@@ -188,7 +188,7 @@ def vectors(
     kernels: options.KernelOptions,
     command: options.CommandOptions,
 ) -> str:
-    """Write a golden pack for a hardware team: codes of every tensor, edge vectors, a mutation score, test benches.
+    """Write a golden pack for a hardware team: codes, edge vectors, test benches.
 
     qengine export vectors digits --qformat Q4.3 --limit 4 --as hex -o pack
 
@@ -237,7 +237,7 @@ def c(
     kernels: options.KernelOptions,
     command: options.CommandOptions,
 ) -> str:
-    """Write a network as C99 that computes the codes of the runtime: no malloc, no float, with a self-test.
+    """Write a network as C99, with a self-test: no malloc, no float.
 
     qengine export c digits --qformat Q4.3 -o net --verify
 
@@ -248,6 +248,8 @@ def c(
     An input that decides shapes, as -i factor=1,1,3,3, is a constant in C. What C cannot compute is refused by name.
 
     Exit status: 1 where --verify finds a tensor that differs, 2 for an error.
+
+    It computes the codes of the runtime.
     """
     from qengine.deploy.c import COptions, export_c  # not for other exports, which they would slow down
 

@@ -88,7 +88,7 @@ def report(
     limits: options.ThresholdOptions,
     command: options.CommandOptions,
 ) -> str:
-    """Write a report on a model in fixed point: one HTML file that needs nothing else.
+    """Write a report on a model in fixed point, as one HTML file.
 
     qengine report digits -o report.html
 
@@ -97,6 +97,8 @@ def report(
     qengine report model.onnx --data photos --formats formats.json --quick -o report.html
 
     Without formats, they are chosen from the data. A part that cannot be computed says why.
+
+    The file needs nothing else, and no network.
 
     Exit status: 0, 1 where a figure of --fail-under is not reached, 2 for an error.
     """

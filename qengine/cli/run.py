@@ -82,7 +82,7 @@ def run(
     failing: options.ThresholdOptions,
     command: options.CommandOptions,
 ) -> str:
-    """Run a model on an input, or on all samples of data. With a format: in fixed point, and compared with float32.
+    """Run a model on an input, or on data; with a format, compared with float32.
 
     qengine run srcnn --qformat Q4.3 -o out.png
 

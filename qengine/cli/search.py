@@ -38,7 +38,7 @@ def search(
     kernels: options.KernelOptions,
     command: options.CommandOptions,
 ) -> str:
-    """Find the fewest bits, tensor by tensor, in which a model is still good enough on data.
+    """Find the fewest bits, tensor by tensor, that are still good enough on data.
 
     qengine search digits --max-drop 1% --cost bit-operations -o f.json && qengine run digits --formats f.json
 

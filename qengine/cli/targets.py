@@ -40,7 +40,7 @@ def targets(
     limits: options.LimitOptions,
     command: options.CommandOptions,
 ) -> str:
-    """List the targets, show the rules of one, or check what a model has that one does not.
+    """List the targets, show the rules of one, or check a model against one.
 
     qengine targets
 
