@@ -24,7 +24,20 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "analyse": (
         "Measure and compare",
-        ("inspect_model", "blame", "sweep", "Grid", "SweepOptions", "search", "SearchOptions", "bench"),
+        (
+            *(
+                "inspect_model",
+                "evaluate",
+                "Evaluation",
+                "blame",
+                "sweep",
+                "Grid",
+                "SweepOptions",
+                "search",
+                "SearchOptions",
+            ),
+            *("report", "ReportOptions", "bench"),
+        ),
     ),
     "deploy": (
         "Devices",

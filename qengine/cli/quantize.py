@@ -61,7 +61,7 @@ def quantize(
 ) -> str:
     """Write a model as a quantized ONNX model with power-of-two scales; qengine runs it bit for bit.
 
-    qengine quantize digits --bits 8 --recipe best -o digits_q.onnx && qengine run digits_q.onnx ...
+    qengine quantize digits --bits 8 --recipe best -o digits_q.onnx && qengine run digits_q.onnx -i image=digit.png
 
     Formats come from --formats and --qformat, or are chosen on the data as by `qengine calibrate`. With given formats
     --target gives rules alone, which only --as qonnx can write.

@@ -69,7 +69,11 @@ class Run:
 
     def __call__(self) -> None:
         """Run all blocks; raise PageError at the first that is not as the page says."""
-        environment = {"COLUMNS": "80", "NO_COLOR": "1", "PATH": f"{_shims(self.folder)}{os.pathsep}{os.environ['PATH']}"}
+        environment = {
+            "COLUMNS": "80",
+            "NO_COLOR": "1",
+            "PATH": f"{_shims(self.folder)}{os.pathsep}{os.environ['PATH']}",
+        }
         names: dict[str, object] = {"__name__": "__main__"}
         output = errors = ""
         with contextlib.chdir(self.folder), mock.patch.dict(os.environ, environment):
@@ -157,7 +161,8 @@ class Run:
         if self.checks:
             raise PageError(
                 f"{self.page.name}:{block.line}: prints something else; `python tests/docs/write.py {self.page.name}` "
-                "puts it into the page\n" + "\n".join(difflib.unified_diff(shown, found, "shown", "printed", lineterm=""))
+                "puts it into the page\n"
+                + "\n".join(difflib.unified_diff(shown, found, "shown", "printed", lineterm=""))
             )
 
 
@@ -202,6 +207,7 @@ def _masked(line: str, masks: list[str]) -> str:
 
 def _matches(shown: list[str], found: list[str]) -> bool:
     """Return whether lines are those that are shown, `...` standing for any."""
+
     def pattern() -> Iterator[str]:
         for line in shown:
             if line.strip() == "...":

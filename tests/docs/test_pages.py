@@ -1,9 +1,10 @@
 """Every page runs: its commands and examples work in order, and print what the page shows."""
 
 import pytest
-from docs import fixtures, special_files
 from docs.pages import pages
 from docs.runner import AbsentError, Run
+
+from docs import fixtures, special_files
 
 PAGES = [page for page in pages() if page.blocks]
 

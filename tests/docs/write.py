@@ -10,9 +10,10 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parents[1] / "docs")]
 
-from docs import fixtures, special_files  # noqa: E402
 from docs.pages import ROOT, pages  # noqa: E402
 from docs.runner import Run  # noqa: E402
+
+from docs import fixtures, special_files  # noqa: E402
 
 
 def rewritten(page):
@@ -29,7 +30,11 @@ def rewritten(page):
             print(f"{page.name}:{block.line}: edit this by hand; it prints\n{run.printed[block.line]}")
         else:
             start, end = block.span
-            text = text[:start] + "".join(f"{block.indent}{line}\n" for line in run.printed[block.line].splitlines()) + text[end:]
+            text = (
+                text[:start]
+                + "".join(f"{block.indent}{line}\n" for line in run.printed[block.line].splitlines())
+                + text[end:]
+            )
             print(f"{page.name}:{block.line}: written")
     return text
 
