@@ -123,10 +123,9 @@ def evaluate(
             except QEngineError as error:
                 raise error.about(f"run {number} of data {dataset.name}") from None
             advance(one.count)
-    result = work.result(*names, time.perf_counter() - began)
-    if not isinstance(data, Dataset):
-        result = replace(result, notes=(*dataset.notes, *result.notes))
-    return result if dataset.reads_pixels else replace(result, preprocessing=None)
+    result = work.result(*names, dataset, time.perf_counter() - began)
+    result = result if dataset.reads_pixels else replace(result, preprocessing=None)
+    return result if isinstance(data, Dataset) else replace(result, notes=(*dataset.notes, *result.notes))
 
 
 def _session(model: Any, keywords: Mapping[str, Any]) -> InferenceSession:
@@ -251,7 +250,7 @@ class _Evaluation:
         self._meters = [Meter(*common, own), Meter(*common, [metric for metric, _ in self._metrics])]
         self._worst = WorstSamples(_WORST, has_classes=self._task is Task.CLASSES)
 
-    def result(self, model: str, data: str, seconds: float) -> Evaluation:
+    def result(self, model: str, data: str, dataset: Dataset, seconds: float) -> Evaluation:
         """Return the figures of all runs."""
         in_fixed_point = self._session.in_fixed_point
         float32, fixed = (meter.figures() for meter in self._meters)
@@ -273,7 +272,8 @@ class _Evaluation:
             metrics=figures,
             sqnr_by_output=self._meters[1].sqnr_by_output() if in_fixed_point else {},
             tensors=self._totals.tensors,
-            worst=self._worst.worst,
+            worst=tuple(replace(one, name=_key(dataset, one.index)) for one in self._worst.worst),
+            classes=dataset.classes,
             flips=self._worst.flips if in_fixed_point and self._task is Task.CLASSES else None,
             confusion=self._classes.confusion(),
             formats=dict(self._session.formats),
@@ -281,3 +281,8 @@ class _Evaluation:
             notes=(*(self._totals.notes() if in_fixed_point else self._session.notes), *self._notes),
             seconds=seconds,
         )
+
+
+def _key(dataset: Dataset, index: int) -> str | None:
+    """Return the name of a sample; None where it has none."""
+    return str(dataset.keys[index]) if index < len(dataset.keys) else None

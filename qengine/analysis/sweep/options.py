@@ -8,6 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from qengine.analysis.inspection.costs import find_cost
 from qengine.checks import check_whole_number
 from qengine.data.datasets import Labels
 from qengine.data.preprocessing import Preprocessing
@@ -27,6 +28,8 @@ class SweepKeywords(SessionKeywords, total=False):
     limit: int | None
     ssim: bool
     metric: str | None
+    cost: str
+    plots: bool
     retry_failed: bool
     jobs: int | None
     scheduler: str | None
@@ -56,6 +59,10 @@ class SweepOptions:
     metric
         Name of a metric that the rows must have, such as that of plots; without it in the data, the sweep is refused
         before its first point. None for no such metric.
+    cost
+        Name of the cost on the horizontal axis of the Pareto plot.
+    plots
+        Whether plots are drawn, where matplotlib is installed.
     retry_failed
         Whether points that failed before are computed again.
     jobs
@@ -66,7 +73,7 @@ class SweepOptions:
     Raises
     ------
     OptionError
-        If there is no metric of the name, or the number of jobs is not a whole number of 1 or more.
+        If there is no metric or cost of the name, or the number of jobs is not a whole number of 1 or more.
     """
 
     data: Any = None
@@ -77,6 +84,8 @@ class SweepOptions:
     limit: int | None = None
     ssim: bool = True
     metric: str | None = None
+    cost: str = "weights"
+    plots: bool = True
     retry_failed: bool = False
     jobs: int | None = None
     scheduler: str | None = None
@@ -84,6 +93,7 @@ class SweepOptions:
     def __post_init__(self) -> None:
         if self.metric is not None:
             metric_named(self.metric)
+        find_cost(self.cost)
         if self.jobs is not None:
             check_whole_number("jobs", self.jobs, 1)
 

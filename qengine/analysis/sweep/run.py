@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ import qengine
 from qengine.analysis.progress import Progress, silent
 from qengine.analysis.sweep.cluster import LOCAL, on_cluster
 from qengine.analysis.sweep.differences import Difference, differences
+from qengine.analysis.sweep.files import RESULTS, write_files
 from qengine.analysis.sweep.key import Context, first_registered
 from qengine.analysis.sweep.measure import metrics_of
 from qengine.analysis.sweep.options import SweepKeywords, SweepOptions, check_session_options
@@ -31,12 +32,13 @@ from qengine.analysis.sweep.prepare import (
     ranges,
 )
 from qengine.analysis.sweep.processes import Outcomes, in_processes, in_turn
+from qengine.analysis.sweep.result import Sweep
 from qengine.analysis.sweep.row import FAILED, Row
 from qengine.analysis.sweep.shared_results import ensure_float32, ensure_histograms
 from qengine.analysis.sweep.store import Store, locked
 from qengine.analysis.sweep.work import ModelAndData, Source, Work, kept_open
 from qengine.data import zoo
-from qengine.data.applied import Applied, FormatsFiles, applied, base_of
+from qengine.data.applied import FormatsFiles, applied, base_of
 from qengine.data.datasets import Dataset, in_fast_batches, open_dataset, write_spilled
 from qengine.data.datasets.runs import Feeds, Runs
 from qengine.data.preprocessing import Preprocessing
@@ -52,42 +54,8 @@ from qengine.runtime.options import SessionOptions
 from qengine.runtime.session import InferenceSession
 from qengine.threads import available_threads
 
-RESULTS = "results.sqlite"
-
-_NO_PIXELS = Applied()
-
 Runner = Callable[[Work, Sequence[Point]], Outcomes]
 """Function that computes points, and yields each as it is finished."""
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """Result of a sweep.
-
-    Attributes
-    ----------
-    rows : float32 and the points of the grid, in its order.
-    computed : number of rows that are new.
-    task : kind of the evaluated output.
-    evaluated_output : name of the output that the metrics are about.
-    folder : folder of the results.
-    new_rows : rows that are new.
-    seconds_before : time before the first point began: for reading the model and the data, and for float32.
-    differences : number of codes that each two targets compute otherwise, in the same formats.
-    notes : remarks on how the data is read.
-    pixels : conversion of the pixels of the data to numbers.
-    """
-
-    rows: tuple[Row, ...]
-    computed: int
-    task: Task
-    evaluated_output: str
-    folder: Path
-    new_rows: tuple[Row, ...] = ()
-    seconds_before: float = 0.0
-    differences: tuple[Difference, ...] = ()
-    notes: tuple[str, ...] = ()
-    pixels: Applied = _NO_PIXELS
 
 
 def sweep(
@@ -102,8 +70,9 @@ def sweep(
 ) -> Sweep:
     """Run a model on all data in each arithmetic of a grid, and keep the results in a folder.
 
-    Points that the folder holds already are not computed again. However a sweep ends, finished points are kept, and the
-    same call continues from there.
+    The folder holds the results as a database and as a table, and plots where matplotlib is installed. Points that it
+    holds already are not computed again. However a sweep ends, finished points are kept, and the same call continues
+    from there.
 
     Parameters
     ----------
@@ -140,7 +109,9 @@ def sweep(
     >>> import tempfile
     >>> import qengine
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     result = qengine.sweep("digits", folder, qengine.Grid(bits=[4, 8]), limit=100)
+    ...     result = qengine.sweep("digits", folder, qengine.Grid(bits=[4, 8]), limit=100, plots=False)
+    ...     [path.name for path in result.written]
+    ['results.sqlite', 'results.csv']
     >>> [(row.point.width, row.outcome.measures.top1) for row in result.rows]
     [(None, 0.99), (4, 0.98), (8, 0.99)]
     """
@@ -152,7 +123,11 @@ def sweep(
     points = grid.points()
     job = _SweepRun(os.fspath(model), Path(folder), settings, session, progress or silent, grid.formats)
     with locked(job.folder), Store(job.folder / RESULTS) as store:
-        return job.run(points, store)
+        found = job.run(points, store)
+    notes = tuple(f"target {name} has none of these word lengths, and no points" for name in grid.left_out())
+    return write_files(
+        replace(found, notes=(*found.notes, *notes)), cost=settings.cost, metric=settings.metric, plots=settings.plots
+    )
 
 
 class _SweepRun:
@@ -182,7 +157,7 @@ class _SweepRun:
         dataset = _opened(source, settings, self._graph)
         self._dataset = in_fast_batches(dataset, self._graph, settings.batch)
         self._source = replace(source, batch=self._dataset.batch, preprocessing=self._dataset.preprocessing)
-        self._pixels = applied(base, self._source.preprocessing, self._dataset.pixels)
+        self._pixels = applied(base, self._dataset.preprocessing, self._dataset.pixels)
         self._runs = Runs(self._dataset.batches, len(self._dataset))
         self._context = Context(
             graph_digest(self._graph),
@@ -218,7 +193,7 @@ class _SweepRun:
                         keys[point],
                         self._context.key,
                         self._model,
-                        self._dataset.name,
+                        self._data_name(),
                         len(self._dataset),
                         self._context.version,
                         point,
@@ -233,8 +208,23 @@ class _SweepRun:
         # The names of formats files are those of this call, and not of the call that computed the point.
         rows = tuple(replace(known[keys[point]], point=point) for point in points)
         found = self._differences(points, observed)
-        parts = rows, len(left), task, output, self.folder, tuple(new), before, found
-        return Sweep(*parts, notes=self._dataset.notes, pixels=self._pixels)
+        return Sweep(
+            rows,
+            len(left),
+            task,
+            output,
+            self.folder,
+            tuple(new),
+            before,
+            found,
+            pixels=self._pixels,
+            notes=self._dataset.notes,
+        )
+
+    def _data_name(self) -> str:
+        """Return the name of the data as it was given, and not as workers open it."""
+        data = self._model if self._settings.data is None else self._settings.data
+        return os.fspath(data) if isinstance(data, str | os.PathLike) else self._dataset.name
 
     def _shared(self, observed: Path, runner: Runner) -> ModelAndData:
         """Return the model and the data as workers open them: data in memory is written to a file for them."""

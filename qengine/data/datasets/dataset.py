@@ -90,6 +90,10 @@ class Source(ABC):
     def __len__(self) -> int:
         """Return the number of samples."""
 
+    def chosen(self, indices: Sequence[int]) -> Source | None:  # noqa: ARG002 - most sources are read in order
+        """Return a reader of some samples alone; None where those between them are read too."""
+        return None
+
     @abstractmethod
     def items(self) -> Iterator[Item]:
         """Yield the samples, from the first."""
@@ -158,6 +162,17 @@ class Dataset:
         count = self._count if limit is None else min(limit, self._count)
         return Dataset(self.name, self._source, self._fixed, batch or self.batch, count)
 
+    def spread(self, count: int) -> Iterator[Batch]:
+        """Yield batches of about `count` samples that are spread evenly over the data, which may be sorted by class."""
+        step = -(-self._count // count)
+        indices = range(0, self._count, step)
+        whole = indices[: len(indices) - len(indices) % self.batch]  # a model may take nothing but full batches
+        source = self._source.chosen(whole) if whole else None
+        if source is None:
+            yield from islice(self.batches(), 0, None, step)
+        else:
+            yield from Dataset(self.name, source, self._fixed, self.batch).batches()
+
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the inputs that are fed."""
@@ -178,6 +193,11 @@ class Dataset:
         """The true class of each sample; None if there are none."""
         labels = self._source.labels
         return None if labels is None else labels[: self._count]
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """The names of the samples, such as their paths in a folder; () if they have none."""
+        return self._source.keys
 
     @property
     def classes(self) -> tuple[str, ...]:

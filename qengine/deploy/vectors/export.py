@@ -84,6 +84,11 @@ def export_vectors(
         Single fields of `VectorOptions`, such as ``kinds="npy,hex"``. They replace those of `options`. And
         `batch`, `limit` and `labels` of the data, see `open_dataset`.
 
+    Returns
+    -------
+    Pack
+        The folder that was written.
+
     Raises
     ------
     QEngineError
@@ -137,7 +142,7 @@ class _Export:
 
     def _check_tensors(self) -> None:
         names = [*self.recorder.all_names, *self.recorder.tensors]
-        for name in self.options.tensors or ():
+        for name in self.options.fetch or ():
             if name not in names:
                 raise OptionError(f"the model has no tensor '{name}'{did_you_mean(name, names)}")
 

@@ -34,6 +34,11 @@ def recipes() -> Mapping[str, tuple[str, ...]]:
     return {"none": (), "best": (*(one.name for one in corrections() if one.in_best), GUARD)}
 
 
+def recipe_words() -> list[str]:
+    """Return the names of recipes, and of the steps of which they are made."""
+    return [*recipes(), *(one.name for one in corrections()), GUARD]
+
+
 def describe_recipes() -> str:
     """Return the recipes that there are, in words."""
     names = [*(one.name for one in corrections()), GUARD]
@@ -73,7 +78,7 @@ def _declarations(recipe: str | Sequence[str]) -> tuple[Correction, ...]:
     if named := [step for step in unknown if step in recipes()]:
         raise OptionError(f"{named[0]!r} is a recipe by itself, and no step of one: give it alone, or steps")
     if unknown:
-        near = did_you_mean(str(unknown[0]), [*recipes(), *(one.name for one in known)])
+        near = did_you_mean(str(unknown[0]), recipe_words())
         raise OptionError(f"no recipe or correction is named {unknown[0]!r}{near}; there are {describe_recipes()}")
     steps = tuple(one for one in known if one.name in recipe)
     for i, one in enumerate(steps):
@@ -215,6 +220,15 @@ def correct(
         there is none.
     QEngineError
         If a correction fails, for example as the model is quantized already.
+
+    Examples
+    --------
+    >>> import qengine
+    >>> from qengine.model.loader import load
+    >>> graph = load(qengine.zoo.path_of("digits"))
+    >>> found = qengine.correct(graph, lambda graph: qengine.calibrate(graph, "digits", limit=50), recipe="fold")
+    >>> [entry.is_done for entry in found.entries]
+    [True]
     """
     check_keywords("correct", keywords, DataKeywords)
     if data is not None:

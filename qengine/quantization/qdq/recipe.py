@@ -6,8 +6,10 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
+from qengine.atomic_files import replacing
 from qengine.data.datasets import DataKeywords, data_keywords, graph_of, runs_of
 from qengine.data.provenance import Provenance, provenance_of
 from qengine.errors import OptionError
@@ -20,11 +22,13 @@ from qengine.model.steps import Rows
 from qengine.qformat import QFormat
 from qengine.quantization.calibration import CalibrationKeywords, CalibrationOptions, choose_formats, observe
 from qengine.quantization.correction import CorrectionEntry, Verdict, correct
+from qengine.quantization.correction.result import summary_of
 from qengine.quantization.qdq.check import check_written
 from qengine.quantization.qdq.pairs import UndecidedFormatError
 from qengine.quantization.qdq.shape_formats import with_formats, with_shape_formats
 from qengine.quantization.qdq.spelling import ACTIVATION_BITS
 from qengine.quantization.qdq.write import Writes, check_rules, quantized_model
+from qengine.results import Record, Result, plain
 from qengine.runtime.options import SessionOptions
 from qengine.runtime.session import InferenceSession
 from qengine.targets import Target
@@ -37,8 +41,8 @@ _SAID_BY_QONNX = ("target", "rules", "rounding", "overflow")
 """Options of a session that a QONNX model can say."""
 
 
-@dataclass(frozen=True)
-class QuantizedModel:
+@dataclass(frozen=True, repr=False)
+class QuantizedModel(Result):
     """A quantized model.
 
     Attributes
@@ -57,6 +61,42 @@ class QuantizedModel:
     check: str
     verdicts: tuple[Verdict, ...] = ()
     target: str | None = None
+
+    @property
+    def summary(self) -> str:
+        """The result in one line."""
+        return f"{summary_of(self.session.graph.name, self.entries, self.verdicts)}; {self.check}"
+
+    def records(self) -> list[Record]:
+        """Return a row for each tensor with a format."""
+        return [{"tensor": name, "format": fmt} for name, fmt in self.session.formats.items()]
+
+    def record(self) -> Record:
+        """Return the formats and what was corrected as an object of plain values."""
+        known = {name: getattr(self, name) for name in ("entries", "verdicts", "check", "target", "notes")}
+        return plain({"formats": self.session.formats, **known})  # type: ignore[no-any-return]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to .onnx, the formats and corrections to .json, or the table of formats to .csv.
+
+        Raises
+        ------
+        OptionError
+            If the file has another ending, or cannot be written.
+        """
+        if Path(path).suffix.lower() == ".onnx":
+            self.write_model(path)
+        elif Path(path).suffix.lower() in (".json", ".csv"):
+            super().save(path)
+        else:
+            raise OptionError(f"cannot save {os.fspath(path)}: the name must end in .onnx, .json or .csv")
+
+    def write_model(self, path: str | os.PathLike[str]) -> None:
+        """Write the ONNX model to a file of any name, whole or not at all; raise OptionError where that fails."""
+        with replacing(path) as temporary:
+            temporary.write_bytes(content := self.model.SerializeToString())
+            if temporary.read_bytes() != content:
+                raise OptionError(f"cannot write {path}: the file does not hold what was written to it")
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -125,6 +165,11 @@ def quantize_model(
     provenance
         Data that the formats come from, for the metadata of the model; None for `data`, if formats are chosen on it.
 
+    Returns
+    -------
+    QuantizedModel
+        The ONNX model, a session that gives the same bits, and what was corrected.
+
     Raises
     ------
     OptionError
@@ -134,6 +179,14 @@ def quantize_model(
         on one that is made up.
     QEngineError
         See `calibrate`, `correct` and `quantized_model`.
+
+    Examples
+    --------
+    >>> import qengine
+    >>> digits = qengine.zoo.find("digits")
+    >>> found = qengine.quantize_model(digits.path, digits.sample().feeds["image"][:50], bits=8)
+    >>> str(found.session.formats["image"]), found.model.graph.node[0].op_type
+    ('UQ0.8', 'QuantizeLinear')
     """
     check_keywords("quantize_model", keywords, QuantizeKeywords)
     runs = session or SessionOptions()
