@@ -97,6 +97,7 @@ def sweep(
         print(text, file=sys.stderr)  # noqa: T201
         raise
     pixels = applied(base, preprocessing, result.pixels.inputs, typed=data.typed_options())
+    pixels = pixels.with_notes(result.pixels.notes)
     written, notes = _write(result, work)
     notes += [f"target {name} has none of these word lengths, and no points" for name in grid.left_out()]
     return as_json(result, pixels, written, notes) if json else as_tables(result, pixels, written, notes)

@@ -40,6 +40,7 @@ from qengine.data.applied import Applied, FormatsFiles, applied, base_of
 from qengine.data.datasets import Dataset, samples_at_once
 from qengine.data.datasets.runs import Feeds, Runs
 from qengine.data.preprocessing import Preprocessing
+from qengine.data.scale_check import scale_notes
 from qengine.data.zoo import Entry
 from qengine.errors import OptionError, QEngineError, SweepError, UnsupportedError
 from qengine.keywords import check_keywords, options_with
@@ -180,6 +181,8 @@ class _SweepRun:
         self._source, self._dataset = _with_batches(source, self._graph)
         self._pixels = applied(base, source.preprocessing, self._dataset.pixels)
         self._runs = Runs(self._dataset.batches, len(self._dataset))
+        notes = scale_notes(self._reference, self._runs.first.feeds, self._pixels, base)
+        self._pixels = self._pixels.with_notes(notes)
         self._context = Context(
             graph_digest(self._graph),
             self._dataset.digest,
