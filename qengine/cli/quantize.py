@@ -7,7 +7,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from qengine.atomic_files import check_writable, replacing
+from qengine.atomic_files import check_writable
 from qengine.cli import options
 from qengine.cli.operators import run_files
 from qengine.cli.output.console import status
@@ -61,12 +61,14 @@ def quantize(
     limits: options.LimitOptions,
     command: options.CommandOptions,
 ) -> str:
-    """Write a model as a quantized ONNX model with power-of-two scales; qengine runs it bit for bit.
+    """Write a quantized ONNX model, with power-of-two scales.
 
-    qengine quantize digits --bits 8 --recipe best -o digits_q.onnx && qengine run digits_q.onnx ...
+    qengine quantize digits --bits 8 --recipe best -o digits_q.onnx && qengine run digits_q.onnx --data digits
 
     Formats come from --formats and --qformat, or are chosen on the data as by `qengine calibrate`. With given formats
     --target gives rules alone, which only --as qonnx can write.
+
+    The written model has the same bits in qengine.
     """
     wanted = choice.calibration_options()
     given = None if formats is None else read_formats(formats)
@@ -99,8 +101,5 @@ def quantize(
             writes=writes,  # type: ignore[arg-type]
             provenance=provenance,
         )
-        with replacing(out) as temporary:
-            temporary.write_bytes(content := quantized.model.SerializeToString())
-            if temporary.read_bytes() != content:
-                raise OptionError(f"cannot write {out}: the file does not hold what was written to it")
+        quantized.write_model(out)
     return (as_json if command.json else as_table)(model, out, recipe, pixels, quantized)

@@ -83,13 +83,13 @@ def run(
     failing: options.ThresholdOptions,
     command: options.CommandOptions,
 ) -> str:
-    """Run a model on an input, or on all samples of data. With a format: in fixed point, and compared with float32.
+    """Run a model on an input, or on data; with a format, compared with float32.
 
     qengine run srcnn --qformat Q4.3 -o out.png
 
-    qengine run model.onnx -i x=photo.png --scale 1/255 --qformat Q1.6
+    qengine run model.onnx -i input=photo.png --scale 1/255 --qformat Q1.6
 
-    qengine run model.onnx --data pictures --formats formats.json --fail-under top1=-0.5%
+    qengine run model.onnx --data val --formats formats.json --fail-under top1=-0.5%
 
     Exit status: 0, 1 where a figure of --fail-under is not reached, 2 for an error.
     """
@@ -180,7 +180,7 @@ def _float32_figure(one: Quality) -> float | None:
 
 def _refuse_data_options(source: options.DataOptions) -> None:
     """Raise OptionError for an option of data without data."""
-    for name in ("batch", "limit"):
+    for name in ("batch", "limit", "labels"):
         if getattr(source, name) is not None:
             raise OptionError(f"--{name} belongs to the samples of --data: give data, or leave it out")
 

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.errors import ModelError, QEngineError, UnsupportedError, first_line
+from qengine.errors import ModelError, QEngineError, UnsupportedError, first_line, printable
 from qengine.model.rules import Modes
 from qengine.qformat import Format
 
@@ -80,6 +80,12 @@ class Value:
     dtype: np.dtype[Any] | None = None
     shape: tuple[Dim, ...] | None = None
     container: str | None = None
+
+    def __str__(self) -> str:
+        if self.container is not None:
+            return f"{self.name} {self.container}"
+        lengths = "" if self.shape is None else f" [{', '.join('?' if n is None else str(n) for n in self.shape)}]"
+        return f"{self.name}{f' {self.dtype}' if self.dtype is not None else ''}{lengths}"
 
 
 @dataclass(frozen=True)
@@ -218,7 +224,7 @@ class StoredConstant:
     axis: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Graph:
     """A model, or a graph inside of a node.
 
@@ -266,6 +272,11 @@ class Graph:
     fuses: bool = True
     given: Mapping[str, Format] = field(default_factory=lambda: _EMPTY)
     metadata: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+
+    def __repr__(self) -> str:
+        ends = " -> ".join(", ".join(map(str, values)) for values in (self.inputs, self.outputs))
+        counts = f"{len(self.nodes):,} nodes, {len(self.constants):,} constants"
+        return printable(f"<Graph {self.name or 'without a name'}: {ends}; {counts}>")
 
     def stored_of(self, name: str) -> StoredConstant | None:
         """Return the integers of a constant; None where it has none, or another array took its place."""

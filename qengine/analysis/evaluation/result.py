@@ -115,6 +115,7 @@ class Evaluation(Result):
         samples together.
     worst : samples that fixed point changes most: those whose class it makes wrong, those whose class it changes, and
         those with the lowest SQNR.
+    classes : names of the classes, in the order of their numbers; () if they are unknown.
     flips : number of samples whose class fixed point changes; None for other tasks.
     confusion : counts of the classes; None for other tasks and for many classes.
     formats : format of every tensor in fixed point.
@@ -134,6 +135,7 @@ class Evaluation(Result):
     sqnr_by_output: Mapping[str, float | None]
     tensors: tuple[TensorReport, ...]
     worst: tuple[SampleDifference, ...]
+    classes: tuple[str, ...]
     flips: int | None
     confusion: Confusion | None
     formats: FormatsByName

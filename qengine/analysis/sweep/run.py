@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ import qengine
 from qengine.analysis.progress import Progress, silent
 from qengine.analysis.sweep.cluster import LOCAL, on_cluster
 from qengine.analysis.sweep.differences import Difference, differences
+from qengine.analysis.sweep.files import RESULTS, write_files
 from qengine.analysis.sweep.key import Context, first_registered
 from qengine.analysis.sweep.measure import metrics_of
 from qengine.analysis.sweep.options import SweepKeywords, SweepOptions, check_session_options
@@ -31,13 +32,14 @@ from qengine.analysis.sweep.prepare import (
     ranges,
 )
 from qengine.analysis.sweep.processes import Outcomes, in_processes, in_turn
+from qengine.analysis.sweep.result import Sweep
 from qengine.analysis.sweep.row import FAILED, Row
 from qengine.analysis.sweep.shared_results import ensure_float32, ensure_histograms
 from qengine.analysis.sweep.store import Store, locked
 from qengine.analysis.sweep.work import ModelAndData, Source, Work, kept_open
 from qengine.data import zoo
-from qengine.data.applied import Applied, FormatsFiles, applied, base_of
-from qengine.data.datasets import Dataset, samples_at_once
+from qengine.data.applied import FormatsFiles, applied, base_of
+from qengine.data.datasets import Dataset, in_fast_batches, open_dataset, write_spilled
 from qengine.data.datasets.runs import Feeds, Runs
 from qengine.data.preprocessing import Preprocessing
 from qengine.data.scale_check import scale_notes
@@ -53,40 +55,8 @@ from qengine.runtime.options import SessionOptions
 from qengine.runtime.session import InferenceSession
 from qengine.threads import available_threads
 
-RESULTS = "results.sqlite"
-
-_NO_PIXELS = Applied()
-
 Runner = Callable[[Work, Sequence[Point]], Outcomes]
 """Function that computes points, and yields each as it is finished."""
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """Result of a sweep.
-
-    Attributes
-    ----------
-    rows : float32 and the points of the grid, in its order.
-    computed : number of rows that are new.
-    task : kind of the evaluated output.
-    evaluated_output : name of the output that the metrics are about.
-    folder : folder of the results.
-    new_rows : rows that are new.
-    seconds_before : time before the first point began: for reading the model and the data, and for float32.
-    differences : number of codes that each two targets compute otherwise, in the same formats.
-    pixels : conversion of the pixels of the data to numbers.
-    """
-
-    rows: tuple[Row, ...]
-    computed: int
-    task: Task
-    evaluated_output: str
-    folder: Path
-    new_rows: tuple[Row, ...] = ()
-    seconds_before: float = 0.0
-    differences: tuple[Difference, ...] = ()
-    pixels: Applied = _NO_PIXELS
 
 
 def sweep(
@@ -101,8 +71,9 @@ def sweep(
 ) -> Sweep:
     """Run a model on all data in each arithmetic of a grid, and keep the results in a folder.
 
-    Points that the folder holds already are not computed again. However a sweep ends, finished points are kept, and the
-    same call continues from there.
+    The folder holds the results as a database and as a table, and plots where matplotlib is installed. Points that it
+    holds already are not computed again. However a sweep ends, finished points are kept, and the same call continues
+    from there.
 
     Parameters
     ----------
@@ -139,7 +110,9 @@ def sweep(
     >>> import tempfile
     >>> import qengine
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     result = qengine.sweep("digits", folder, qengine.Grid(bits=[4, 8]), limit=100)
+    ...     result = qengine.sweep("digits", folder, qengine.Grid(bits=[4, 8]), limit=100, plots=False)
+    ...     [path.name for path in result.written]
+    ['results.sqlite', 'results.csv']
     >>> [(row.point.width, row.outcome.measures.top1) for row in result.rows]
     [(None, 0.99), (4, 0.98), (8, 0.99)]
     """
@@ -151,7 +124,11 @@ def sweep(
     points = grid.points()
     job = _SweepRun(os.fspath(model), Path(folder), settings, session, progress or silent, grid.formats)
     with locked(job.folder), Store(job.folder / RESULTS) as store:
-        return job.run(points, store)
+        found = job.run(points, store)
+    notes = tuple(f"target {name} has none of these word lengths, and no points" for name in grid.left_out())
+    return write_files(
+        replace(found, notes=(*found.notes, *notes)), cost=settings.cost, metric=settings.metric, plots=settings.plots
+    )
 
 
 class _SweepRun:
@@ -178,8 +155,10 @@ class _SweepRun:
         base = base_of(formats, self._graph, entry, model=model)
         source = replace(source, preprocessing=settings.preprocessing or base.preprocessing)
         self._reference = InferenceSession(self._graph, options.in_float32()).in_float32()
-        self._source, self._dataset = _with_batches(source, self._graph)
-        self._pixels = applied(base, source.preprocessing, self._dataset.pixels)
+        dataset = _opened(source, settings, self._graph)
+        self._dataset = in_fast_batches(dataset, self._graph, settings.batch)
+        self._source = replace(source, batch=self._dataset.batch, preprocessing=self._dataset.preprocessing)
+        self._pixels = applied(base, self._dataset.preprocessing, self._dataset.pixels)
         self._runs = Runs(self._dataset.batches, len(self._dataset))
         notes = scale_notes(self._reference, self._runs.first.feeds, self._pixels, base)
         self._pixels = self._pixels.with_notes(notes)
@@ -204,7 +183,9 @@ class _SweepRun:
         observations = self._observe(left, observed)
         settings, options = self._settings, self._options
         runner, threads = _runner(settings, options.threads) if left else (in_turn, options.threads)
-        work = Work(self._source, str(observed.resolve()), self._context, replace(options, threads=threads))
+        work = Work(
+            self._shared(observed, runner), str(observed.resolve()), self._context, replace(options, threads=threads)
+        )
         before, new = time.perf_counter() - self._began, []
         source = Source(self._graph, self._dataset, self._runs, observations)
         with self._progress("sweeping", len(points)) as advance, kept_open(work, source):
@@ -215,7 +196,7 @@ class _SweepRun:
                         keys[point],
                         self._context.key,
                         self._model,
-                        self._model if settings.data is None else os.fspath(settings.data),
+                        self._data_name(),
                         len(self._dataset),
                         self._context.version,
                         point,
@@ -230,7 +211,31 @@ class _SweepRun:
         # The names of formats files are those of this call, and not of the call that computed the point.
         rows = tuple(replace(known[keys[point]], point=point) for point in points)
         found = self._differences(points, observed)
-        return Sweep(rows, len(left), task, output, self.folder, tuple(new), before, found, self._pixels)
+        return Sweep(
+            rows,
+            len(left),
+            task,
+            output,
+            self.folder,
+            tuple(new),
+            before,
+            found,
+            pixels=self._pixels,
+            notes=self._dataset.notes,
+        )
+
+    def _data_name(self) -> str:
+        """Return the name of the data as it was given, and not as workers open it."""
+        data = self._model if self._settings.data is None else self._settings.data
+        return os.fspath(data) if isinstance(data, str | os.PathLike) else self._dataset.name
+
+    def _shared(self, observed: Path, runner: Runner) -> ModelAndData:
+        """Return the model and the data as workers open them: data in memory is written to a file for them."""
+        if self._source.data is not None or runner is in_turn:
+            return self._source
+        path = observed.resolve() / f"{self._dataset.digest[:16]}.data.npz"
+        write_spilled(self._dataset, path)
+        return replace(self._source, data=str(path), labels=None, is_spilled=True)
 
     def _differences(self, points: Sequence[Point], observed: Path) -> tuple[Difference, ...]:
         """Return the differences of the targets of the points."""
@@ -333,27 +338,44 @@ def _source(model: str, settings: SweepOptions, max_elements: int) -> tuple[Mode
     entry = zoo.find(model)
     if settings.data is None and entry is None:
         raise OptionError("data is needed to run the model on: give data, or a bundled model, which has its own")
-    name = os.fspath(model if settings.data is None else settings.data)
-    bundled = zoo.ENTRIES.get(name) or entry
+    given = model if settings.data is None else settings.data
+    name = os.fspath(given) if isinstance(given, str | os.PathLike) else None
+    bundled = (None if name is None else zoo.ENTRIES.get(name)) or entry
+    labels = settings.labels
+    if isinstance(labels, str | os.PathLike) and os.path.exists(labels):  # noqa: PTH110 - or the name of a column
+        labels = os.path.realpath(labels)
+    elif isinstance(labels, Iterator):
+        labels = list(labels)
     found = ModelAndData(
         model if entry else os.path.realpath(model),
-        name if name in zoo.ENTRIES else os.path.realpath(name),  # a circular link is left to the reader
+        name
+        if name is None or name in zoo.ENTRIES
+        else os.path.realpath(name),  # a circular link is left to the reader
         dict(settings.inputs or {}),
         Preprocessing(),
         settings.batch,
         settings.limit,
         max_elements,
+        labels,
     )
     return found, bundled
 
 
-def _with_batches(source: ModelAndData, graph: Graph) -> tuple[ModelAndData, Dataset]:
-    """Return the source and its data; without a batch, one of several samples where the model takes any number."""
-    dataset = source.dataset(graph)
-    if source.batch is None and (more := samples_at_once(graph, dataset)) > 1:
-        source = replace(source, batch=more)
-        dataset = source.dataset(graph)
-    return source, dataset
+def _opened(source: ModelAndData, settings: SweepOptions, graph: Graph) -> Dataset:
+    """Return the data: opened by its path, as workers do, or what is in memory."""
+    if source.data is not None:
+        return source.dataset(graph)
+    reads = not isinstance(settings.data, Dataset)  # a data set was read with its own
+    return open_dataset(
+        settings.data,
+        graph,
+        labels=source.labels,
+        preprocessing=source.preprocessing if reads else None,
+        fixed=source.inputs,
+        batch=source.batch,
+        limit=source.limit,
+        max_elements=source.max_elements,
+    )
 
 
 def _refuse_registered(graph: Graph) -> None:

@@ -9,8 +9,10 @@ import typer
 from qengine.cli import parsing
 from qengine.cli.options.panels import INPUTS
 from qengine.cli.options.preprocessing import PreprocessingOptions
+from qengine.cli.warnings_shown import show_notes
 from qengine.data.applied import Applied, Base, FormatsFiles, applied, base_of
-from qengine.data.datasets import Dataset, open_dataset, samples_at_once
+from qengine.data.datasets import Dataset, in_fast_batches, open_dataset
+from qengine.data.datasets.kinds import described
 from qengine.data.preprocessing import Preprocessing
 from qengine.data.zoo import ENTRIES, Entry, find
 from qengine.model.graph import Graph
@@ -36,7 +38,7 @@ class InputOptions(PreprocessingOptions):
             "-i",
             "--input",
             metavar="NAME=VALUE",
-            help="An input: a .npy, .npz, .pb, .wav or image file, or numbers: factor=1,1,3,3. Repeatable.",
+            help="An input: numbers, as factor=1,1,3,3, or an image, .npy, .npz, .pb, .wav or .parquet. Repeatable.",
             rich_help_panel=INPUTS,
         ),
     ] = None
@@ -99,8 +101,16 @@ class _SampleOptions:
         str | None,
         typer.Option(
             metavar="DATA",
-            help="Samples: an .npz (arrays by input name, labels or target), an image, a folder of images, .npy files "
-            f"or test_data_set_*, or a bundled set: {', '.join(ENTRIES)}. Default: the set of a bundled model.",
+            help=f"Samples: {described()}, or a bundled set ({', '.join(ENTRIES)}). Default: that of a bundled model.",
+            rich_help_panel=INPUTS,
+        ),
+    ] = None
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Labels of the samples: a .csv or .txt of file names and labels, or of a label a line; a .npy; or the "
+            "column of a table.",
             rich_help_panel=INPUTS,
         ),
     ] = None
@@ -153,7 +163,6 @@ class DataOptions(InputOptions, _SampleOptions):
             "limit": self.limit,
             "max_elements": max_elements,
         }
-        found = open_dataset(name, graph, batch=self.batch, **options)
-        if several and self.batch is None and (more := samples_at_once(graph, found)) > 1:
-            return open_dataset(name, graph, batch=more, **options)
-        return found
+        found = open_dataset(name, graph, labels=self.labels, batch=self.batch, **options)
+        show_notes(found.notes)
+        return in_fast_batches(found, graph, self.batch) if several else found

@@ -64,7 +64,7 @@ def as_json(
     only_own: bool = False,
 ) -> str:
     """Return the JSON object, in lines of ASCII."""
-    found = result.as_json()
+    found = result.record()
     if only_own:
         found["tensors"] = [one for one in found["tensors"] if one["own"]]
     learned_json = None if learned is None else learned.as_json()
@@ -154,7 +154,7 @@ def _listed(names: Sequence[str]) -> str:
 
 def dumps_as_json(result: DumpsComparison) -> str:
     """Return the comparison of two dumps as a JSON object."""
-    return as_object(result.as_json())
+    return as_object(result.record())
 
 
 def dumps_as_tables(result: DumpsComparison) -> str:

@@ -14,6 +14,7 @@ metrics             {metric: {unit, reference, float32, fixed, difference}}; ref
 sqnr_by_output      {output: SQNR in dB}
 tensors             [{name, operator, kind, format, saturated, underflowed, largest, elements, unused_bits,
                     sqnr_db}] over all samples, in the order in which they were computed
+classes             names of the classes, in the order of their numbers
 worst               [{index, name, sqnr_db, float32_class, fixed_class, label}], the worst sample first
 flips               number of samples whose class fixed point changes
 confusion           {reference, fixed, float32}: counts by class of the reference and class of the output
@@ -25,7 +26,7 @@ seconds             time of the evaluation
 ==================  ================================================================================================
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.console import Group
@@ -150,7 +151,7 @@ def _summary(result: EvaluationResult) -> Iterator[Text]:
         yield Text(f"SQNR against float32 of the other outputs, dB: {', '.join(each)}")
     if found.flips:
         changes = "1 sample changes" if found.flips == 1 else f"{found.flips:,} samples change"
-        shown = [_flip(one) for one in found.worst if one.flips][:_SHOWN]
+        shown = [_flip(one, found.classes) for one in found.worst if one.flips][:_SHOWN]
         more = f" and {found.flips - len(shown):,} more" if found.flips > len(shown) else ""
         yield Text(printable(f"{changes} class: {', '.join(shown)}{more}"))
     elif found.worst and found.samples > 1:
@@ -168,6 +169,11 @@ def _named(one: SampleDifference) -> str:
     return f"sample {one.index}" if one.name is None else one.name
 
 
-def _flip(one: SampleDifference) -> str:
-    label = "" if one.label is None else f", label {one.label}"
-    return f"{_named(one)} ({one.float32_class} -> {one.fixed_class}{label})"
+def _flip(one: SampleDifference, classes: Sequence[str]) -> str:
+    names = [_class(number, classes) for number in (one.float32_class, one.fixed_class)]
+    label = "" if one.label is None else f", label {_class(one.label, classes)}"
+    return f"{_named(one)} ({' -> '.join(names)}{label})"
+
+
+def _class(number: int | None, classes: Sequence[str]) -> str:
+    return classes[number] if number is not None and number < len(classes) else str(number)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import islice
 from typing import Any, Unpack
@@ -12,6 +12,7 @@ import numpy as np
 
 from qengine.atomic_files import check_folder, replacing_folder
 from qengine.data.applied import recorded_in_model
+from qengine.data.datasets import ReadingKeywords, data_keywords, runs_of
 from qengine.data.preprocessing import Preprocessing
 from qengine.deploy.c.emit import source_files
 from qengine.deploy.c.emit.build_files import cmake_lists, makefile, sources_of
@@ -39,17 +40,21 @@ Feeds = Mapping[str, Any]
 Advance = Callable[[str], None]
 
 
+class ExportCKeywords(CKeywords, ReadingKeywords, total=False):
+    """The fields of `COptions`, and how data is read, as keyword arguments."""
+
+
 def export_c(
     session: InferenceSession,
     folder: str | os.PathLike[str],
     options: COptions | None = None,
     *,
     shapes: Mapping[str, Sequence[int]] | None = None,
-    feeds: Feeds | Iterable[Feeds] | None = None,
+    data: Any = None,
     command: str | None = None,
     preprocessing: Preprocessing | None = None,
     on_stage: Advance | None = None,
-    **keywords: Unpack[CKeywords],
+    **keywords: Unpack[ExportCKeywords],
 ) -> CProject:
     """Write a network as C99 that computes the codes of a session, whole or not at all, and return it.
 
@@ -63,9 +68,10 @@ def export_c(
         Names, files and checks; None for the defaults.
     shapes
         Shapes of inputs by name, for those that the model leaves open. An open first axis is 1 by default.
-    feeds
-        Arrays of inputs by name, or several such mappings. What decides shapes must be among them, and is a constant
-        in C. The first one is the known answer of the self-test, if it has all inputs.
+    data
+        Data that `open_dataset` takes: arrays of inputs by name, or several such mappings, are fed unchanged. What
+        decides shapes must be among them, and is a constant in C. The first sample is the known answer of the
+        self-test, if it has all inputs.
     command
         Command line for the first lines of the files; None for this function and its options.
     preprocessing
@@ -74,7 +80,13 @@ def export_c(
     on_stage
         Function that is called with the name of each stage as it begins.
     keywords
-        Single fields of `COptions`, such as ``name="kws"``. They replace those of `options`.
+        Single fields of `COptions`, such as ``name="kws"``. They replace those of `options`. And `batch`,
+        `limit` and `labels` of the data, see `open_dataset`.
+
+    Returns
+    -------
+    CProject
+        The folder that was written.
 
     Raises
     ------
@@ -92,10 +104,11 @@ def export_c(
     >>> project.files[:2]
     ('CMakeLists.txt', 'Makefile')
     """
-    check_keywords("export_c", keywords, CKeywords)
+    check_keywords("export_c", keywords, ExportCKeywords)
     wanted = options_with(COptions, options, keywords)
     check_folder(folder, is_c_folder)
-    samples: list[Feeds] = [] if feeds is None else [feeds] if isinstance(feeds, Mapping) else [dict(f) for f in feeds]
+    reading = data_keywords({**keywords, "preprocessing": preprocessing})
+    samples: list[Feeds] = [] if data is None else [dict(one) for one in runs_of(data, session, reading)]
     preprocessing = preprocessing or recorded_in_model(session.graph)
     stage = on_stage or (lambda _: None)
     export = _Export(session, wanted, samples, shapes, stage, command or _command(wanted), preprocessing)
