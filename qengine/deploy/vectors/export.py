@@ -137,7 +137,7 @@ class _Export:
 
     def _check_tensors(self) -> None:
         names = [*self.recorder.all_names, *self.recorder.tensors]
-        for name in self.options.tensors or ():
+        for name in self.options.fetch or ():
             if name not in names:
                 raise OptionError(f"the model has no tensor '{name}'{did_you_mean(name, names)}")
 
