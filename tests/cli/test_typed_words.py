@@ -33,7 +33,7 @@ def test_other_texts_stay():
 @pytest.mark.parametrize("dash", "‐‑‒–—―−")
 def test_dashes_of_a_page(dash):
     for typed in (f"{dash}qformat", f"{dash}{dash}qformat", f"{dash}-qformat", f"-{dash}qformat"):
-        with pytest.raises(OptionError, match="begins with a dash that is no '-'.*give --qformat"):
+        with pytest.raises(OptionError, match=r"begins with a dash that is no '-'.*give --qformat"):
             read_words(["run", "digits", typed, "Q4.3"])
 
 
