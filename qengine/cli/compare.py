@@ -117,7 +117,7 @@ def compare(
 
     qengine compare digits dump.npz --qformat Q4.3 --target cmsis-nn-q7
 
-    qengine compare model.onnx trace.log --formats formats.json -i x=photo.png --json -o diff.html
+    qengine compare model.onnx trace.log --formats formats.json -i input=photo.png --json -o diff.html
 
     qengine compare pack traces --learn device.toml
 

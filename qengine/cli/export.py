@@ -241,7 +241,7 @@ def c(
 
     qengine export c digits --qformat Q4.3 -o net --verify
 
-    qengine export c model.onnx --formats formats.json --target cmsis-nn-q7 --shape x=1,3,96,96 -o net --ram 64K
+    qengine export c model.onnx --formats formats.json --target cmsis-nn-q7 --shape input=1,3,32,32 -o net --ram 64K
 
     qengine export c model.onnx --formats formats.json --data set.npz --trace -o net
 

@@ -39,7 +39,7 @@ def inspect(
 
     qengine inspect model.onnx --shape input=1,3,224,224 --qformat Q4.3 --tensors
 
-    qengine inspect digits --formats formats.json --data digits --csv noise.csv
+    qengine inspect model.onnx --formats formats.json --data set.npz --csv noise.csv
 
     qengine inspect digits --qformat Q3.4 --data digits --group auto
 

@@ -105,6 +105,8 @@ def report(
     thresholds = limits.thresholds()
     run_files(command.operators or [])
     entry = zoo.find(model)
+    if thresholds and data.data is None and entry is None:
+        raise OptionError("--fail-under needs figures: give --data to measure them on")
     settings = fixed.session_options(kernels)
     if data.data is None and entry is None:
         check_meaning(settings, lambda: False)

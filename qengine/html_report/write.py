@@ -88,6 +88,11 @@ def report(
         Single fields of `ReportOptions` and `SessionOptions`, such as ``bits=8`` or ``target="cmsis-nn-q7"``. They
         replace those of `options` and `session`.
 
+    Returns
+    -------
+    WrittenReport
+        The path, the numbers of the page, and the evaluation that they come from.
+
     Raises
     ------
     QEngineError

@@ -1,7 +1,7 @@
 """Files that the pages speak of: a model of one's own with pictures, arrays and labels, and what a device dumped.
 
-`model.onnx` is a classifier of three kinds of pictures by their mean features, so that it is right on nearly all of them
-without a training. Every page gets a folder with all of these, as if the reader had them.
+`model.onnx` is a classifier of three kinds of pictures by their mean features, so that it is right on nearly all of
+them without a training. Every page gets a folder with all of these, as if the reader had them.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ def _tensors(pictures: list[np.ndarray]) -> np.ndarray:
     return (np.stack(pictures).transpose(0, 3, 1, 2) / 255).astype(np.float32)
 
 
-def _model(classifier: np.ndarray | None = None) -> bytes:
+def model_file(classifier: np.ndarray | None = None) -> bytes:
     """Return the model; without a classifier, one whose output is the features."""
     random = np.random.default_rng(0)
 
     def filters(outputs: int, inputs: int) -> np.ndarray:
         return (random.normal(size=(outputs, inputs, 3, 3)) * np.sqrt(2 / (9 * inputs))).astype(np.float32)
 
-    constants = {"conv1.weight": filters(8, 3), "conv2.weight": filters(16, 8)}
+    constants: dict[str, np.ndarray] = {"conv1.weight": filters(8, 3), "conv2.weight": filters(16, 8)}
     nodes = []
     before = "input"
     for i in (1, 2):
@@ -61,7 +61,13 @@ def _model(classifier: np.ndarray | None = None) -> bytes:
                 "Conv", [before, f"conv{i}.weight"], [f"conv{i}"], f"conv{i}", strides=[2, 2], pads=[1, 1, 1, 1]
             )
         )
-        nodes.append(helper.make_node("Relu", [f"conv{i}"], [f"relu{i}"], f"relu{i}"))
+        statistics = [f"norm{i}.{what}" for what in ("scale", "bias", "mean", "variance")]
+        width = constants[f"conv{i}.weight"].shape[0]
+        constants |= dict(
+            zip(statistics, np.float32([[1] * width, [0.2] * width, [0] * width, [0.5] * width]), strict=True)
+        )
+        nodes.append(helper.make_node("BatchNormalization", [f"conv{i}", *statistics], [f"norm{i}"], f"norm{i}"))
+        nodes.append(helper.make_node("Relu", [f"norm{i}"], [f"relu{i}"], f"relu{i}"))
         before = f"relu{i}"
     nodes.append(helper.make_node("GlobalAveragePool", [before], ["pooled"], "pool"))
     nodes.append(helper.make_node("Flatten", ["pooled"], ["features"], "flatten"))
@@ -83,7 +89,7 @@ def _model(classifier: np.ndarray | None = None) -> bytes:
 
 def _classifier(pictures: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return the weights and biases of the linear classifier by the nearest mean of the features."""
-    (features,) = qengine.InferenceSession(_model(), isa="reference").run(None, {"input": pictures})
+    (features,) = qengine.InferenceSession(model_file(), isa="reference").run(None, {"input": pictures})
     means = np.stack([features[labels == kind].mean(0) for kind in range(len(CLASSES))])
     return np.concatenate([2 * means, -(means**2).sum(1, keepdims=True)], 1).astype(np.float32)
 
@@ -122,7 +128,7 @@ def common() -> dict[str, bytes]:
                 files[f"photos/{name}{i}.png"] = _png(pixels)
     tensors, numbers = _tensors(pictures), np.array(labels)
     files["labels.csv"] = "".join(f"{name}{i}.png,{name}\n" for i in range(4) for name in CLASSES).encode()
-    model = _model(_classifier(tensors, numbers))
+    model = model_file(_classifier(tensors, numbers))
     files["model.onnx"] = model
     files["set.npz"] = _arrays(input=tensors, labels=numbers)
     files["photo.png"] = files["photos/cat0.png"]

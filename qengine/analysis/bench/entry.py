@@ -55,6 +55,13 @@ def bench(
     ------
     QEngineError
         If the session runs on the reference, a feed is not valid or missing, or there is no such runtime.
+
+    Examples
+    --------
+    >>> import qengine
+    >>> found = qengine.bench("digits", seconds=0.1, qformat="Q4.3", isa="generic", threads=1)
+    >>> found.run.best_ms > 0, found.isa
+    (True, 'generic')
     """
     path = zoo.path_of(os.fspath(model)) if isinstance(model, (str, os.PathLike)) else None
     if isinstance(model, InferenceSession):

@@ -83,6 +83,11 @@ def blame(
     keywords
         Options of the data: `preprocessing`, `batch`, `limit` and `labels`, see `open_dataset`.
 
+    Returns
+    -------
+    Blame
+        The tensors, the most sensitive first, with better formats where there are some.
+
     Raises
     ------
     OptionError

@@ -71,6 +71,11 @@ def open_dataset(
     max_elements
         Limit on the number of elements of a sample.
 
+    Returns
+    -------
+    Dataset
+        An iterable of feeds, which reads the samples again in each iteration.
+
     Raises
     ------
     QEngineError

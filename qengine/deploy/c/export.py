@@ -83,6 +83,11 @@ def export_c(
         Single fields of `COptions`, such as ``name="kws"``. They replace those of `options`. And `batch`,
         `limit` and `labels` of the data, see `open_dataset`.
 
+    Returns
+    -------
+    CProject
+        The folder that was written.
+
     Raises
     ------
     UnsupportedError

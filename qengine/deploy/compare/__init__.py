@@ -69,6 +69,16 @@ def compare(
         If the dump cannot be read, or is not one of this model.
     QEngineError
         If the model or an option is not valid.
+
+    Examples
+    --------
+    >>> import qengine
+    >>> digits = qengine.zoo.find("digits")
+    >>> right = qengine.InferenceSession(digits.path, qformat="Q4.3")
+    >>> device = qengine.InferenceSession(digits.path, qformat="Q4.3", rounding="floor")
+    >>> found = qengine.compare(right, device, digits.sample().feeds["image"][:2])
+    >>> found.equal, found.first.tensor, found.cause.name
+    (False, 'image', 'rounding:floor')
     """
     subject = subject_of(model, data, options)
     read = _dump_of_session(dump, subject) if isinstance(dump, InferenceSession) else _dump(dump)

@@ -84,6 +84,11 @@ def export_vectors(
         Single fields of `VectorOptions`, such as ``kinds="npy,hex"``. They replace those of `options`. And
         `batch`, `limit` and `labels` of the data, see `open_dataset`.
 
+    Returns
+    -------
+    Pack
+        The folder that was written.
+
     Raises
     ------
     QEngineError

@@ -220,6 +220,15 @@ def correct(
         there is none.
     QEngineError
         If a correction fails, for example as the model is quantized already.
+
+    Examples
+    --------
+    >>> import qengine
+    >>> from qengine.model.loader import load
+    >>> graph = load(qengine.zoo.path_of("digits"))
+    >>> found = qengine.correct(graph, lambda graph: qengine.calibrate(graph, "digits", limit=50), recipe="fold")
+    >>> [entry.is_done for entry in found.entries]
+    [True]
     """
     check_keywords("correct", keywords, DataKeywords)
     if data is not None:
