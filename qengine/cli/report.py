@@ -129,6 +129,7 @@ def report(
         else parsing.some_widths("--curve", choice.curve),
         quick=choice.quick,
         metric=choice.metric,
+        labels=data.labels,
         inputs=given,
         preprocessing=preprocessing,
         batch=data.batch,
