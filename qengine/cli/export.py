@@ -19,6 +19,7 @@ from qengine.cli.output.console import status
 from qengine.cli.output.vectors import as_json, as_tables
 from qengine.cli.session import open_session
 from qengine.data import zoo
+from qengine.data.applied import Applied, Base
 from qengine.deploy.c_folder import is_c_folder
 from qengine.deploy.vectors import VectorOptions, export_vectors
 from qengine.deploy.vectors.pack import is_pack
@@ -62,14 +63,7 @@ class PackOptions:
             "--accumulators", metavar="", help="Write the sums of each operator before rounding.", rich_help_panel=PACK
         ),
     ] = False
-    tensors: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LIST",
-            help="Write the files of these tensors, and of the inputs. Default: all.",
-            rich_help_panel=PACK,
-        ),
-    ] = None
+    fetch: options.Fetch = None
     lanes: Annotated[
         int, typer.Option(min=1, metavar="N", help="Words of a line of hex, .mif and .coe.", rich_help_panel=PACK)
     ] = 1
@@ -103,7 +97,7 @@ class PackOptions:
         return VectorOptions(
             kinds=self.kinds,
             accumulators=self.accumulators,
-            tensors=self.tensors,
+            fetch=None if self.fetch is None else tuple(self.fetch),
             lanes=self.lanes,
             first_lane=self.first_lane,
             element_order=self.element_order,
@@ -214,18 +208,22 @@ def vectors(
             text.split("=")[0] for text in data.inputs or ()
         }:
             raise OptionError("--data is needed: give the samples to run the model on, or each input with -i")
+        base = data.base(model, session.graph, fixed.formats)
         if name is None:
-            feeds = [data.arrays(session.graph, data.preprocessing(entry), kernels.max_elements)]
+            pixels = data.applied(base, session.graph)
+            feeds = [data.arrays(session.graph, data.preprocessing(base), kernels.max_elements)]
         else:
-            dataset = data.open(name, entry, session.graph, kernels.max_elements)
+            dataset = data.open(name, base, session.graph, kernels.max_elements)
+            pixels = data.applied(base, session.graph, dataset)
             count = data.limit or _SAMPLES
             feeds = []
             for batch in dataset.batches():
                 if len(feeds) * dataset.batch >= count:
                     break
                 feeds.append(dict(batch.feeds))
-        result = export_vectors(session, feeds, out, wanted, source=name or "typed")
-    return (as_json if command.json else as_tables)(model, result, session.notes)
+        preprocessing = pixels.used or base.recorded
+        result = export_vectors(session, feeds, out, wanted, source=name or "typed", preprocessing=preprocessing)
+    return (as_json if command.json else as_tables)(model, pixels, result, session.notes)
 
 
 def c(
@@ -261,11 +259,13 @@ def c(
     with status(f"exporting {model}", quiet=command.json), np.errstate(all="ignore"):
         session = open_session(zoo.path_of(model), settings)
         lengths = parsing.shapes(shapes or [], session.graph)
-        feeds = _samples(model if entry else None, session, data, lengths, kernels.max_elements)
+        base = data.base(model, session.graph, fixed.formats)
+        feeds, pixels = _samples(model if entry else None, session, data, base, lengths, kernels.max_elements)
+        preprocessing = pixels.used or base.recorded
         line = written_line("c", model, written, fixed, data, shapes)
-        project = export_c(session, out, wanted, shapes=lengths, feeds=feeds, command=line)
+        project = export_c(session, out, wanted, shapes=lengths, data=feeds, command=line, preprocessing=preprocessing)
     notes = (*session.notes, *target_notes(session))
-    text = (output_of_c.as_json if command.json else output_of_c.as_tables)(model, project, notes)
+    text = (output_of_c.as_json if command.json else output_of_c.as_tables)(model, pixels, project, notes)
     verified = project.verification
     return Answer(text, 1 if verified is not None and verified["differences"] else 0)
 
@@ -274,17 +274,19 @@ def _samples(
     bundled: str | None,
     session: InferenceSession,
     data: options.DataOptions,
+    base: Base,
     shapes: Mapping[str, tuple[int, ...]],
     max_elements: int,
-) -> list[dict[str, Any]]:
-    """Return feeds: samples of the data of one shape, or the inputs that were typed."""
-    entry = None if bundled is None else zoo.find(bundled)
+) -> tuple[list[dict[str, Any]], Applied]:
+    """Return feeds, samples of the data of one shape or the inputs that were typed, and how pixels were read."""
     typed = {text.split("=")[0] for text in data.inputs or ()}
     name = data.data or (None if typed >= {value.name for value in session.get_inputs()} else bundled)
     if name is None:
-        return [data.arrays(session.graph, data.preprocessing(entry), max_elements)]
+        arrays = data.arrays(session.graph, data.preprocessing(base), max_elements)
+        return [arrays], data.applied(base, session.graph)
     found: list[dict[str, Any]] = []
-    dataset = data.open(name, entry, session.graph, max_elements)
+    dataset = data.open(name, base, session.graph, max_elements)
+    pixels = data.applied(base, session.graph, dataset)
     for batch in dataset.batches():
         feeds = dict(batch.feeds)
         wanted = {**{key: np.shape(array) for key, array in (found[0] if found else feeds).items()}, **shapes}
@@ -293,6 +295,6 @@ def _samples(
         if len(found) == (data.limit or _SAMPLES):
             break
     if found:
-        return found
+        return found, pixels
     fixed = {key: array for key, array in feeds.items() if key in session.network.value_inputs}
-    return [fixed | data.arrays(session.graph, data.preprocessing(entry), max_elements)]
+    return [fixed | data.arrays(session.graph, data.preprocessing(base), max_elements)], pixels

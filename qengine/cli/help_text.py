@@ -34,7 +34,7 @@ _MOST_USED = (
 """Options that come first in their panels, in this order."""
 
 _ON = " \\"
-"""End of a line that goes on."""
+"""End of a line that the next one continues."""
 
 _COLUMN = 28  # of the texts of options, from the left
 _WIDEST, _NARROWEST = 110, 60  # columns of the text
@@ -143,7 +143,7 @@ def panels_of(options: Sequence[Any]) -> Iterable[tuple[str, list[Any]]]:
     titled: dict[str, list[Any]] = {}
     for one in options:
         title = getattr(one, "rich_help_panel", None)
-        if one.name in ("help", "version"):
+        if one.name in ("help", "version", "project", "no_project"):
             title = RUN
         titled.setdefault(title or INPUTS, []).append(one)
     own = [title for title in titled if title not in places]
@@ -227,7 +227,7 @@ def _default(param: Any) -> str:
 
 
 def _examples(examples: Sequence[str], width: int) -> list[str]:
-    """Return lines to paste; one that is too long goes on after a backslash."""
+    """Return lines to paste; one that is too long is continued after a backslash."""
     if not examples:
         return []
     lines = []

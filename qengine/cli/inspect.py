@@ -58,7 +58,7 @@ def inspect(
     with status(f"reading {model}", quiet=command.json), np.errstate(all="ignore"):
         graph = load(zoo.path_of(model))
         lengths = parsing.shapes(shapes or [], graph)
-        given = data.arrays(graph, data.preprocessing(entry), limits.max_elements)
+        given = data.arrays(graph, data.preprocessing(data.base(model, graph)), limits.max_elements)
         if both := sorted(lengths.keys() & given.keys()):
             raise OptionError(f"-i and --shape both give '{both[0]}'")
         sample = entry.sample().feeds if entry else {}

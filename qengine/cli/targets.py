@@ -8,7 +8,6 @@ import typer
 from qengine.analysis.target_check import check_target
 from qengine.cli import options
 from qengine.cli.operators import run_files
-from qengine.cli.options.fixed_point import complete_target
 from qengine.cli.output.console import status
 from qengine.cli.output.targets import (
     check_as_json,
@@ -28,7 +27,6 @@ Words = Annotated[
     typer.Argument(
         metavar="[NAME|check MODEL]",
         show_default=False,
-        autocompletion=lambda incomplete: complete_target(incomplete) + ["check"] * "check".startswith(incomplete),
         help="A target to show: a name, or a TOML file. Or the word check, and a model. Without: a list of all.",
     ),
 ]
@@ -79,8 +77,11 @@ def _checked(
     run_files(command.operators or [])
     with status(f"checking {model}", quiet=command.json), np.errstate(all="ignore"):
         graph, entry = load(zoo.path_of(model)), zoo.find(model)
-        preprocessing = source.preprocessing(entry)
+        base = source.base(model, graph, fixed.formats)
+        preprocessing = source.preprocessing(base)
         given = source.arrays(graph, preprocessing, limits.max_elements)
-        inputs = {**(entry.sample(preprocessing).feeds if entry else {}), **given}
+        sample = entry.sample(preprocessing) if entry else None
+        pixels = source.applied(base, graph, others=sample.pixels_beside(given) if sample else ())
+        inputs = {**(sample.feeds if sample else {}), **given}
         check = check_target(graph, fixed.session_options(limits), inputs=inputs)
-    return (check_as_json if command.json else check_as_table)(model, check)
+    return (check_as_json if command.json else check_as_table)(model, pixels, check)

@@ -9,6 +9,7 @@ from networks import network, weights
 from qengine import InferenceSession, cli
 from qengine.analysis.search import search
 from qengine.data.datasets import open_dataset
+from qengine.model.formats.files import read_formats
 from qengine.model.loader import load
 
 MODEL = network(
@@ -21,7 +22,7 @@ KEYS = {
     "model", "data", "samples", "digest", "metric", "cost", "evaluated_output", "reference",
     "reference_of", "least", "held_out",
     "best", "formats", "units",
-    "uniform", "front", "runs", "is_complete", "written", "notes",
+    "uniform", "front", "runs", "is_complete", "written", "preprocessing", "notes",
 }  # fmt: skip
 
 
@@ -65,7 +66,7 @@ def test_json(capsys, folder):
     assert told["held_out"] is None
     assert told["best"]["cost"] == found.best.cost
     assert told["best"]["bits"] == {unit.name: unit.bits for unit in found.units}
-    assert told["formats"] == found.formats == json.loads((folder / "formats.json").read_text())
+    assert told["formats"] == found.formats == read_formats(folder / "formats.json")
     assert told["front"][0]["cost"] == found.front[0].cost
     assert told["uniform"].keys() == {"2", "3", "4", "5", "6", "7", "8", "16"}
     assert told["written"] == ["formats.json"]
@@ -122,12 +123,12 @@ def test_held_out(capsys, folder):
 
 
 def test_other_widths_and_limits(capsys):
-    words = [*WORDS, "--activation-bits", "8", "--weight-bits", "4,6", "--max-drop", "10", "--runs", "2", "--json"]
+    words = [*WORDS, "--activation-bits", "8", "--weight-bits", "4,6", "--max-drop", "10", "--max-runs", "2", "--json"]
     told = json.loads(printed(capsys, *words))
     assert set(told["best"]["bits"].values()) <= {4, 6, 8}
     assert told["runs"] == 2
     assert not told["is_complete"]
-    assert json.loads(printed(capsys, *WORDS, "--budget", "0", "--json"))["runs"] == 1
+    assert json.loads(printed(capsys, *WORDS, "--seconds", "0", "--json"))["runs"] == 1
 
 
 @pytest.mark.parametrize(

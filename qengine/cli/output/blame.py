@@ -18,6 +18,7 @@ tensors             [{name, kind, operator, format, shares, elements, sqnr_db, o
                     gain_db}}], the largest sensitivity first; see `qengine.analysis.blame.TensorBlame`
 groups              [{name, tensors, output_db, all_but_db, gain_db, noise, sensitivity}], the largest gain first
 verdict             lines of text: what to do
+preprocessing       how pixels became numbers, a record of `Preprocessing`; null where no pixels were read
 written             paths of the files
 notes               lines of text
 ==================  ================================================================================================
@@ -40,6 +41,8 @@ from qengine.atomic_files import replacing
 from qengine.cli.jsontext import as_object
 from qengine.cli.options import FixedPointOptions
 from qengine.cli.output.console import counted_samples, decibels, open_table, rendered
+from qengine.cli.output.pixels import pixel_lines
+from qengine.data.applied import Applied
 from qengine.data.datasets import Dataset
 from qengine.errors import printable
 from qengine.model.formats.files import format_to_json
@@ -55,7 +58,14 @@ _COLUMNS = (
 )
 
 
-def as_json(model: str, fixed: FixedPointOptions, dataset: Dataset, result: Blame, written: tuple[str, ...]) -> str:
+def as_json(
+    model: str,
+    fixed: FixedPointOptions,
+    dataset: Dataset,
+    pixels: Applied,
+    result: Blame,
+    written: tuple[str, ...],
+) -> str:
     """Return the JSON object, in lines of ASCII."""
     record = {
         "model": model,
@@ -74,7 +84,8 @@ def as_json(model: str, fixed: FixedPointOptions, dataset: Dataset, result: Blam
         "groups": [{**vars(group), "noise": dict(group.noise)} for group in result.groups],
         "verdict": result.verdict,
         "written": written,
-        "notes": result.notes,
+        "preprocessing": pixels.record,
+        "notes": (*result.notes, *pixels.notes),
     }
     return as_object(record)
 
@@ -110,12 +121,19 @@ def _spelled(fmt: Format) -> str:
     return str(fmt) if isinstance(fmt, QFormat) else " ".join(map(str, fmt.formats))
 
 
-def as_tables(model: str, fixed: FixedPointOptions, dataset: Dataset, result: Blame, written: tuple[str, ...]) -> str:
+def as_tables(
+    model: str,
+    fixed: FixedPointOptions,
+    dataset: Dataset,
+    pixels: Applied,
+    result: Blame,
+    written: tuple[str, ...],
+) -> str:
     """Return a table and a summary, in colour if standard output is a terminal."""
     words = [model, fixed.qformat or "", fixed.formats.name if fixed.formats else ""]
     words.append(f"{counted_samples(len(dataset))} of {dataset.name}")
     both = Group(_table(result), Text(), _groups(result)) if result.groups else _table(result)
-    return rendered(", ".join(filter(None, words)), both, _summary(result, written))
+    return rendered(", ".join(filter(None, words)), both, [*pixel_lines(pixels), *_summary(result, written)])
 
 
 def _table(result: Blame) -> Table:

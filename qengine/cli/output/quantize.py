@@ -7,6 +7,8 @@ formats      {tensor: format, or a list of formats, one per channel}, constants 
 steps        [{step, is_kept, before_db, after_db, runs, reason}]: the verdict on each step of a guarded recipe
 corrections  [{correction, layer, is_done, text}]: the effect of each correction on each layer
 check        what was compared between the file, read back, and the session; or why nothing was
+preprocessing
+             how pixels became numbers, a record of `Preprocessing`; null where no pixels were read
 notes        what the file cannot say to other runtimes
 written      paths of the files
 ===========  =======================================================================================================
@@ -19,6 +21,8 @@ from rich.text import Text
 
 from qengine.cli.jsontext import as_object
 from qengine.cli.output.console import open_table, rendered
+from qengine.cli.output.pixels import pixel_lines
+from qengine.data.applied import Applied
 from qengine.errors import printable
 from qengine.model.formats.files import format_to_json
 from qengine.quantization.qdq import QuantizedModel
@@ -26,7 +30,7 @@ from qengine.quantization.qdq import QuantizedModel
 _MAX_LISTED = 3
 
 
-def as_json(model: str, out: Path, recipe: str, quantized: QuantizedModel) -> str:
+def as_json(model: str, out: Path, recipe: str, pixels: Applied, quantized: QuantizedModel) -> str:
     """Return the JSON object, in lines of ASCII."""
     record: dict[str, Any] = {
         "model": model,
@@ -35,13 +39,14 @@ def as_json(model: str, out: Path, recipe: str, quantized: QuantizedModel) -> st
         "steps": [vars(verdict) for verdict in quantized.verdicts],
         "corrections": [vars(entry) for entry in quantized.entries],
         "check": quantized.check,
-        "notes": quantized.notes,
+        "preprocessing": pixels.record,
+        "notes": (*quantized.notes, *pixels.notes),
         "written": [str(out)],
     }
     return as_object(record)
 
 
-def as_table(model: str, out: Path, recipe: str, quantized: QuantizedModel) -> str:
+def as_table(model: str, out: Path, recipe: str, pixels: Applied, quantized: QuantizedModel) -> str:
     """Return a table of the corrections, and a summary."""
     table = open_table()
     table.add_column("correction")
@@ -59,7 +64,9 @@ def as_table(model: str, out: Path, recipe: str, quantized: QuantizedModel) -> s
         quantized.check,
         *(f"note: {note}" for note in quantized.notes),
     ]
-    return rendered(f"{model}, recipe {recipe}", table, [Text(printable(line)) for line in lines])
+    return rendered(
+        f"{model}, recipe {recipe}", table, [*pixel_lines(pixels), *(Text(printable(line)) for line in lines)]
+    )
 
 
 def _counts(quantized: QuantizedModel) -> list[tuple[str, int, int]]:

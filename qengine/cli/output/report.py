@@ -11,6 +11,8 @@ from rich.text import Text
 
 from qengine.cli.jsontext import as_object
 from qengine.cli.output.console import open_table, rendered
+from qengine.cli.output.pixels import pixel_lines
+from qengine.data.applied import Applied
 from qengine.errors import printable
 from qengine.html_report import WrittenReport
 from qengine.html_report.page import record
@@ -24,12 +26,13 @@ _PARTS = {
 }
 
 
-def as_json(written: WrittenReport) -> str:
+def as_json(written: WrittenReport, pixels: Applied) -> str:
     """Return the JSON object, in lines of ASCII."""
-    return as_object({"path": written.path, **record(written.facts)})
+    known = {"path": written.path, **record(written.facts), "preprocessing": pixels.record}
+    return as_object({**known, "notes": (*written.facts.notes, *pixels.notes)})
 
 
-def as_text(written: WrittenReport) -> str:
+def as_text(written: WrittenReport, pixels: Applied) -> str:
     """Return the summary, the time of each part and what is missing."""
     facts = written.facts
     table = open_table()
@@ -37,7 +40,7 @@ def as_text(written: WrittenReport) -> str:
     table.add_column("seconds", justify="right", no_wrap=True)
     for name, seconds in written.seconds.items():
         table.add_row(_PARTS.get(name, name), f"{seconds:.1f}")
-    return rendered(f"{facts.model.name}: {facts.summary}", table, _lines(written))
+    return rendered(f"{facts.model.name}: {facts.summary}", table, [*pixel_lines(pixels), *_lines(written)])
 
 
 def _lines(written: WrittenReport) -> Iterator[Text]:

@@ -19,6 +19,7 @@ tensors             [{name, operator, kind, format, saturated, underflowed, larg
                     sqnr_db}], in the order in which they were computed; saturated and underflowed count elements
 formats             {tensor: format, or a list of formats, one per channel}, constants included: a formats file
 islands             nodes that computed in float32
+preprocessing       how pixels became numbers, a record of `Preprocessing`; null where no pixels were read
 notes               losses that no tensor's figures show, formats without effect, outputs that a file does not hold
 advice              {format, reason, sqnr_db_before, sqnr_db}
 ==================  ================================================================================================
@@ -34,6 +35,7 @@ from rich.text import Text
 from qengine.analysis.report import TensorReport
 from qengine.cli.jsontext import as_object
 from qengine.cli.output.console import Name, add_names, counted_samples, decibels, figure, open_table, rendered, share
+from qengine.cli.output.pixels import pixel_lines
 from qengine.cli.output.result import RunResult
 from qengine.errors import printable
 from qengine.metrics.declaration import Reference, Unit
@@ -65,7 +67,8 @@ def as_json(result: RunResult) -> str:
         "tensors": [asdict(tensor) for tensor in comparison.tensors] if comparison else [],
         "formats": {name: format_to_json(fmt) for name, fmt in result.session.formats.items()},
         "islands": comparison.islands if comparison else [],
-        "notes": result.notes,
+        "preprocessing": result.pixels.record,
+        "notes": (*result.notes, *result.pixels.notes),
         "advice": result.advice and {**vars(result.advice)},
     }
     return as_object(record)
@@ -135,6 +138,7 @@ def tensor_table(tensors: Sequence[TensorReport]) -> Table:
 
 
 def _summary(result: RunResult) -> Iterator[Text]:
+    yield from pixel_lines(result.pixels)
     yield from map(Text, _measures(result))
     for one in result.summaries:
         if one.nonfinite:

@@ -3,7 +3,7 @@
 As JSON, the list is {"targets": [{name, status, description}]}, one target is its file as an object (`rules` and
 `constraints` as in docs/how-to/targets.md), and a check is {model, target, is_clean, violations: [{constraint, subject,
 operator, found, allowed, remedy}], accumulators: [{tensor, operator, bits, channel, channels, available, is_proved}],
-notes}.
+notes, preprocessing}: the latter a record of `Preprocessing`, null where no pixels were read.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,6 +17,8 @@ from rich.text import Text
 from qengine.analysis.target_check import AccumulatorNeed, TargetCheck
 from qengine.cli.jsontext import as_object
 from qengine.cli.output.console import open_table, rendered, shortened
+from qengine.cli.output.pixels import pixel_lines
+from qengine.data.applied import Applied
 from qengine.errors import printable
 from qengine.targets import Target
 from qengine.targets.words import constraints_in_words, rules_in_words
@@ -64,7 +66,7 @@ def one_as_tables(target: Target) -> str:
     return rendered(title, Group(*parts), ())
 
 
-def check_as_json(model: str, check: TargetCheck) -> str:
+def check_as_json(model: str, pixels: Applied, check: TargetCheck) -> str:
     """Return a check as one JSON object."""
     return as_object(
         {
@@ -73,12 +75,13 @@ def check_as_json(model: str, check: TargetCheck) -> str:
             "is_clean": check.is_clean,
             "violations": [asdict(one) for one in check.violations],
             "accumulators": [{**asdict(one), "is_proved": one.is_proved} for one in check.accumulators],
-            "notes": check.notes,
+            "preprocessing": pixels.record,
+            "notes": (*check.notes, *pixels.notes),
         }
     )
 
 
-def check_as_table(model: str, check: TargetCheck) -> str:
+def check_as_table(model: str, pixels: Applied, check: TargetCheck) -> str:
     """Return a check as a table."""
     table = open_table()
     for heading in ("what", "found", "the target has", "what to do"):
@@ -93,7 +96,8 @@ def check_as_table(model: str, check: TargetCheck) -> str:
         table.add_row(*(Text(printable(cell)) for cell in (what, *cells)))
     name, count = check.target.name, len(check.violations)
     what = f"nothing that {name} does not have" if not count else f"{count} x not on {name}"
-    lines = [Text(printable(_accumulator(one)), style="yellow") for one in check.unproved]
+    lines = [*pixel_lines(pixels)]
+    lines += [Text(printable(_accumulator(one)), style="yellow") for one in check.unproved]
     proved = len(check.accumulators) - len(check.unproved)
     if proved:
         lines.append(Text(f"{proved} of {len(check.accumulators)} accumulators are proved never to overflow"))
