@@ -24,6 +24,8 @@ from qengine.runtime.options import SessionOptions
 from qengine.runtime.session import InferenceSession
 from qengine.targets import Target
 
+_PERCENT = 100
+
 Out = Annotated[
     Path,
     typer.Option("-o", "--out", metavar="FILE", help="Project file to write.", rich_help_panel=INPUTS),
@@ -62,8 +64,10 @@ def init(
         with status(f"reading {model}", quiet=command.json):
             graph = load(zoo.path_of(model))
             session = InferenceSession(zoo.path_of(model), SessionOptions(**vars(limits)))
-        with progress(f"looking at {model}", 1, quiet=command.json) as advance:
-            found = look(graph, session, data, name, entry, limits.max_elements, advance)
+        with progress(f"looking at {model}", _PERCENT, quiet=command.json) as advance:
+            found = look(
+                graph, session, data, name, entry, limits.max_elements, lambda share: advance(share * _PERCENT)
+            )
     values: dict[str, Any] = {
         "model": model,
         "data": name,

@@ -149,7 +149,7 @@ def test_pictures_without_targets_are_compared_with_the_input(folder, capsys):
     bright(folder / "photos", (0, 50, 100, 150), channels=3, size=(9, 12))
     result = found(capsys, "m.onnx", "--data", "photos")
     assert result["preprocessing"] == {"scale": "1/255"}
-    assert result["pictures"] == {"count": 4, "sizes": [[9, 12]]}
+    assert result["picture_sizes"] == [[9, 12]]
 
 
 def test_several_inputs_and_no_pictures(folder, capsys):
