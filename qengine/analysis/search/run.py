@@ -83,6 +83,11 @@ def search(
         Single fields of `SearchOptions` and `SessionOptions`, such as ``max_drop="1%"``; they replace those of
         `options` and `session`.
 
+    Returns
+    -------
+    SearchResult
+        The formats, the word length of each tensor, and the front of what was measured.
+
     Raises
     ------
     OptionError

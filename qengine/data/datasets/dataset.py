@@ -61,7 +61,7 @@ class Source(ABC):
     keys : name of each sample, by which a file of labels may name it, such as its path in a folder; () if they have
         none.
     classes : names of the classes, in the order of their numbers; () if they are unknown.
-    are_labels_beside : whether the labels are not in the files of the samples, but in their folders or beside them.
+    are_labels_beside : whether the labels are in the names of folders or given apart, and not in the files.
     groups : number of the folder of each sample, in class folders; None without them.
     notes : remarks for the user on how the data is read, each one line.
     """
@@ -158,7 +158,7 @@ class Dataset:
         return f"<Dataset {self.name}: {self._count} samples of {', '.join(self.names)}{labels}>"
 
     def regrouped(self, batch: int | None, limit: int | None) -> Dataset:
-        """Return the same samples with another number in a feed, or fewer of them; None leaves either as it is."""
+        """Return the same samples with another number in a feed, or fewer of them; None changes neither."""
         count = self._count if limit is None else min(limit, self._count)
         return Dataset(self.name, self._source, self._fixed, batch or self.batch, count)
 

@@ -1,4 +1,4 @@
-"""Samples in files, one for each sample: images, .npy files or sounds, with labels or true outputs beside them."""
+"""Samples in files, one for each sample: images, .npy files or sounds; with labels, or true outputs in other files."""
 
 from __future__ import annotations
 

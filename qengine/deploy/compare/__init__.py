@@ -48,7 +48,7 @@ def compare(
     dump
         A path, see `read_dump`; arrays by name; or another session of the model, which runs on the feeds.
     data
-        Data that `open_dataset` takes: inputs of the run, or a list of those of several samples, are fed as they are.
+        Data that `open_dataset` takes: inputs of the run, or a list of those of several samples, are fed unchanged.
         None where the dump has the inputs, or for a pack.
     layout
         Order of the elements in the dump, such as "NHWC"; "auto" to find it.
@@ -69,6 +69,16 @@ def compare(
         If the dump cannot be read, or is not one of this model.
     QEngineError
         If the model or an option is not valid.
+
+    Examples
+    --------
+    >>> import qengine
+    >>> digits = qengine.zoo.find("digits")
+    >>> right = qengine.InferenceSession(digits.path, qformat="Q4.3")
+    >>> device = qengine.InferenceSession(digits.path, qformat="Q4.3", rounding="floor")
+    >>> found = qengine.compare(right, device, digits.sample().feeds["image"][:2])
+    >>> found.equal, found.first.tensor, found.cause.name
+    (False, 'image', 'rounding:floor')
     """
     subject = subject_of(model, data, options)
     read = _dump_of_session(dump, subject) if isinstance(dump, InferenceSession) else _dump(dump)

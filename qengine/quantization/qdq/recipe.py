@@ -143,7 +143,7 @@ def quantize_model(
     model
         Model that `InferenceSession` takes.
     data
-        Data that `open_dataset` takes; an iterable of mappings that `InferenceSession.run` takes is fed as it is, one
+        Data that `open_dataset` takes; an iterable of mappings that `InferenceSession.run` takes is fed unchanged, one
         mapping a run. Where formats are given, only corrections need it.
     recipe
         "best", "none", or names of corrections; see `qengine.quantization.correction.correct`.
@@ -165,6 +165,11 @@ def quantize_model(
     provenance
         Data that the formats come from, for the metadata of the model; None for `data`, if formats are chosen on it.
 
+    Returns
+    -------
+    QuantizedModel
+        The ONNX model, a session that gives the same bits, and what was corrected.
+
     Raises
     ------
     OptionError
@@ -174,6 +179,14 @@ def quantize_model(
         on one that is made up.
     QEngineError
         See `calibrate`, `correct` and `quantized_model`.
+
+    Examples
+    --------
+    >>> import qengine
+    >>> digits = qengine.zoo.find("digits")
+    >>> found = qengine.quantize_model(digits.path, digits.sample().feeds["image"][:50], bits=8)
+    >>> str(found.session.formats["image"]), found.model.graph.node[0].op_type
+    ('UQ0.8', 'QuantizeLinear')
     """
     check_keywords("quantize_model", keywords, QuantizeKeywords)
     runs = session or SessionOptions()
