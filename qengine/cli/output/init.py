@@ -77,9 +77,9 @@ def facts(look: Look, data: str | None) -> list[tuple[str, str]]:
     rows += [("output", _described_output(look))]
     if data is None or look.dataset is None:
         return [*rows, ("data", "none: the file names no samples")]
-    rows.append(
-        ("data", f"{data}: {look.pictures.described() if look.pictures else counted_samples(len(look.dataset))}")
-    )
+    count = len(look.dataset)
+    samples = look.pictures.described(count) if look.pictures else counted_samples(count)
+    rows.append(("data", f"{data}: {samples}"))
     rows.append(("labels", _labels(look)))
     if look.trials is not None and not look.dataset.reads_pixels:
         for name, (low, high) in list(look.trials.ranges.items())[:_SHOWN]:
@@ -193,9 +193,7 @@ def as_json(result: Initialized) -> str:
             "classes": look.classes,
             "samples": None if look.dataset is None else len(look.dataset),
             "labels": look.dataset is not None and look.dataset.labels is not None,
-            "pictures": None
-            if look.pictures is None
-            else {"count": look.pictures.count, "sizes": [list(size) for size in look.pictures.sizes]},
+            "picture_sizes": None if look.pictures is None else [list(size) for size in look.pictures.sizes],
             "preprocessing": dict(look.options),
             "is_measured": verdict is not None and verdict.is_measured,
             "tried": [_trial_record(trial, word) for trial, word in zip(trials, words, strict=True)],
