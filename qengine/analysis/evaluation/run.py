@@ -65,7 +65,7 @@ def evaluate(
     data
         Samples, as `qengine.open_dataset` takes them; None for the set of a bundled model.
     labels
-        Labels beside the data; see `qengine.open_dataset`.
+        Labels that the data does not hold; see `qengine.open_dataset`.
     preprocessing
         Conversion of pixels to numbers; None for what the formats file or the quantized model records, or for that of a
         bundled set or model, and otherwise 0..255.
