@@ -28,12 +28,12 @@ Data = Annotated[
     str | None,
     typer.Option(
         metavar="DATA",
-        help="Feed the first sample of this data, or as many as --batch says.",
+        help="Samples, of which the first is fed, or as many as --batch says.",
         rich_help_panel=INPUTS,
     ),
 ]
 Batch = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="With --data: feed N samples at once.", rich_help_panel=INPUTS)
+    int | None, typer.Option(min=1, metavar="N", help="Feed N samples at once, with --data.", rich_help_panel=INPUTS)
 ]
 Versus = Annotated[
     str | None,
@@ -64,7 +64,7 @@ def bench(
     kernels: options.KernelOptions,
     command: options.CommandOptions,
 ) -> str:
-    """Measure a model: milliseconds, multiply-accumulates per second, and per cent of this machine's peak.
+    """Measure the speed of a model, of its kernels, and of other runtimes.
 
     qengine bench srcnn --qformat Q0.7 --threads 1 --vs onnxruntime,openvino
 

@@ -111,13 +111,13 @@ def compare(
     kernels: options.KernelOptions,
     command: options.CommandOptions,
 ) -> str:
-    """Compare what a device computed with a golden pack, a model or another dump, down to the cause.
+    """Compare what a device computed with a model or a pack, down to the cause.
 
     qengine compare pack dump
 
     qengine compare digits dump.npz --qformat Q4.3 --target cmsis-nn-q7
 
-    qengine compare model.onnx trace.log --formats formats.json -i x=photo.png --json -o diff.html
+    qengine compare model.onnx trace.log --formats formats.json -i input=photo.png --json -o diff.html
 
     qengine compare pack traces --learn device.toml
 

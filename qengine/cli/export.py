@@ -63,14 +63,7 @@ class PackOptions:
             "--accumulators", metavar="", help="Write the sums of each operator before rounding.", rich_help_panel=PACK
         ),
     ] = False
-    tensors: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LIST",
-            help="Write the files of these tensors, and of the inputs. Default: all.",
-            rich_help_panel=PACK,
-        ),
-    ] = None
+    fetch: options.Fetch = None
     lanes: Annotated[
         int, typer.Option(min=1, metavar="N", help="Words of a line of hex, .mif and .coe.", rich_help_panel=PACK)
     ] = 1
@@ -104,7 +97,7 @@ class PackOptions:
         return VectorOptions(
             kinds=self.kinds,
             accumulators=self.accumulators,
-            tensors=self.tensors,
+            fetch=None if self.fetch is None else tuple(self.fetch),
             lanes=self.lanes,
             first_lane=self.first_lane,
             element_order=self.element_order,
@@ -195,7 +188,7 @@ def vectors(
     kernels: options.KernelOptions,
     command: options.CommandOptions,
 ) -> str:
-    """Write a golden pack for a hardware team: codes of every tensor, edge vectors, a mutation score, test benches.
+    """Write a golden pack for a hardware team: codes, edge vectors, test benches.
 
     qengine export vectors digits --qformat Q4.3 --limit 4 --as hex -o pack
 
@@ -244,17 +237,19 @@ def c(
     kernels: options.KernelOptions,
     command: options.CommandOptions,
 ) -> str:
-    """Write a network as C99 that computes the codes of the runtime: no malloc, no float, with a self-test.
+    """Write a network as C99, with a self-test: no malloc, no float.
 
     qengine export c digits --qformat Q4.3 -o net --verify
 
-    qengine export c model.onnx --formats formats.json --target cmsis-nn-q7 --shape x=1,3,96,96 -o net --ram 64K
+    qengine export c model.onnx --formats formats.json --target cmsis-nn-q7 --shape input=1,3,32,32 -o net --ram 64K
 
     qengine export c model.onnx --formats formats.json --data set.npz --trace -o net
 
     An input that decides shapes, as -i factor=1,1,3,3, is a constant in C. What C cannot compute is refused by name.
 
     Exit status: 1 where --verify finds a tensor that differs, 2 for an error.
+
+    It computes the codes of the runtime.
     """
     from qengine.deploy.c import COptions, export_c  # not for other exports, which they would slow down
 

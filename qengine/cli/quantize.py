@@ -60,12 +60,14 @@ def quantize(
     limits: options.LimitOptions,
     command: options.CommandOptions,
 ) -> str:
-    """Write a model as a quantized ONNX model with power-of-two scales; qengine runs it bit for bit.
+    """Write a quantized ONNX model, with power-of-two scales.
 
-    qengine quantize digits --bits 8 --recipe best -o digits_q.onnx && qengine run digits_q.onnx ...
+    qengine quantize digits --bits 8 --recipe best -o digits_q.onnx && qengine run digits_q.onnx --data digits
 
     Formats come from --formats and --qformat, or are chosen on the data as by `qengine calibrate`. With given formats
     --target gives rules alone, which only --as qonnx can write.
+
+    The written model has the same bits in qengine.
     """
     wanted = choice.calibration_options()
     given = None if formats is None else read_formats(formats)

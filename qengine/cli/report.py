@@ -11,7 +11,6 @@ import typer
 from qengine.cli import options, parsing
 from qengine.cli.operators import run_files
 from qengine.cli.options.fail_under import answer
-from qengine.cli.options.fixed_point import complete_target
 from qengine.cli.options.panels import CHOICE, INPUTS, RUN
 from qengine.cli.output.console import progress
 from qengine.cli.output.report import as_json, as_text
@@ -38,7 +37,7 @@ class ReportChoice:
         typer.Option(
             min=2,
             max=16,
-            metavar="B",
+            metavar="BITS",
             help="Word length that formats are chosen for from the data, where none are given. Default: 8, or the next "
             "that the target has.",
             rich_help_panel=CHOICE,
@@ -50,7 +49,6 @@ class ReportChoice:
             metavar="LIST",
             help="Devices to compare, such as cmsis-nn-q7,esp32-s3; none for none. Default: some of 8 bits.",
             rich_help_panel=_PANEL,
-            autocompletion=complete_target,
         ),
     ] = None
     curve: Annotated[
@@ -64,7 +62,7 @@ class ReportChoice:
     metric: Annotated[
         str | None,
         typer.Option(
-            metavar="M",
+            metavar="METRIC",
             help="Metric of the summary and the curve. Default: the first that the data has.",
             rich_help_panel=_PANEL,
         ),
@@ -87,10 +85,10 @@ def report(
     choice: ReportChoice,
     fixed: options.FixedPointOptions,
     kernels: options.KernelOptions,
-    failing: options.ThresholdOptions,
+    limits: options.ThresholdOptions,
     command: options.CommandOptions,
 ) -> str:
-    """Write a report on a model in fixed point: one HTML file that needs nothing else.
+    """Write a report on a model in fixed point, as one HTML file.
 
     qengine report digits -o report.html
 
@@ -100,9 +98,11 @@ def report(
 
     Without formats, they are chosen from the data. A part that cannot be computed says why.
 
+    The file needs nothing else, and no network.
+
     Exit status: 0, 1 where a figure of --fail-under is not reached, 2 for an error.
     """
-    thresholds = failing.thresholds()
+    thresholds = limits.thresholds()
     run_files(command.operators or [])
     entry = zoo.find(model)
     if thresholds and data.data is None and entry is None:
@@ -129,6 +129,7 @@ def report(
         preprocessing=preprocessing,
         batch=data.batch,
         limit=data.limit,
+        notes=pixels.notes,
         formats_name=None if fixed.formats is None else str(fixed.formats),
     )
 
@@ -145,10 +146,13 @@ def report(
         session=replace(settings, isa=kernels.isa),
         progress=shown,  # type: ignore[arg-type]
     )
-    if thresholds and written.evaluation is None:
-        raise OptionError(f"--fail-under needs figures, and there are none: {written.path} says why")
-    found = written.evaluation.shortfalls(thresholds) if written.evaluation is not None else ()
-    return answer((as_json if command.json else as_text)(written, pixels), found)
+    text = (as_json if command.json else as_text)(written, pixels)
+    if not thresholds:
+        return text
+    if written.evaluation is None:
+        why = written.facts.missing.get("accuracy", "nothing was run")
+        raise OptionError(f"--fail-under has no figure to compare: {why}")
+    return answer(text, written.evaluation.shortfalls(thresholds))
 
 
 def _listed(text: str | None) -> tuple[str, ...] | None:

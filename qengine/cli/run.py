@@ -82,13 +82,13 @@ def run(
     failing: options.ThresholdOptions,
     command: options.CommandOptions,
 ) -> str:
-    """Run a model on an input, or on all samples of data. With a format: in fixed point, and compared with float32.
+    """Run a model on an input, or on data; with a format, compared with float32.
 
     qengine run srcnn --qformat Q4.3 -o out.png
 
-    qengine run model.onnx -i x=photo.png --scale 1/255 --qformat Q1.6
+    qengine run model.onnx -i input=photo.png --scale 1/255 --qformat Q1.6
 
-    qengine run model.onnx --data pictures --formats formats.json --fail-under top1=-0.5%
+    qengine run model.onnx --data val --formats formats.json --fail-under top1=-0.5%
 
     Exit status: 0, 1 where a figure of --fail-under is not reached, 2 for an error.
     """

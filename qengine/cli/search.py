@@ -38,7 +38,7 @@ def search(
     kernels: options.KernelOptions,
     command: options.CommandOptions,
 ) -> str:
-    """Find the fewest bits, tensor by tensor, in which a model is still good enough on data.
+    """Find the fewest bits, tensor by tensor, that are still good enough on data.
 
     qengine search digits --max-drop 1% --cost bit-operations -o f.json && qengine run digits --formats f.json
 
@@ -88,8 +88,8 @@ def search(
                 weight_bits=weight_bits,
                 activation_bits=activation_bits,
                 preprocessing=dataset.preprocessing,
-                max_runs=goal.runs,
-                seconds=goal.budget,
+                max_runs=goal.max_runs,
+                seconds=goal.seconds,
                 keep=keep,
             ),
             session=SessionOptions(**arithmetic.typed(), **vars(kernels)),
@@ -102,7 +102,7 @@ def search(
     if keep is not None and result.is_complete:
         keep.unlink(missing_ok=True)
     elif keep is not None:
-        note = f"{keep} keeps what was measured: give the same command with a larger --runs or --budget to continue"
+        note = f"{keep} keeps what was measured: give the same command with more --max-runs or --seconds to continue"
         result = replace(result, notes=(*result.notes, note))
     return (as_json if command.json else as_tables)(model, dataset, pixels, result, out)
 

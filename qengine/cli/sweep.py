@@ -30,7 +30,7 @@ def sweep(
     kernels: options.KernelOptions,
     json: options.Json = False,
 ) -> str:
-    """Run a model on data in many arithmetics, and keep the figures of each in a folder.
+    """Run a model on data in many formats, and keep the figures of each.
 
     qengine sweep digits --bits 2-16 -o results
 

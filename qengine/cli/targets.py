@@ -8,7 +8,6 @@ import typer
 from qengine.analysis.target_check import check_target
 from qengine.cli import options
 from qengine.cli.operators import run_files
-from qengine.cli.options.fixed_point import complete_target
 from qengine.cli.output.console import status
 from qengine.cli.output.targets import (
     check_as_json,
@@ -28,7 +27,6 @@ Words = Annotated[
     typer.Argument(
         metavar="[NAME|check MODEL]",
         show_default=False,
-        autocompletion=lambda incomplete: complete_target(incomplete) + ["check"] * "check".startswith(incomplete),
         help="A target to show: a name, or a TOML file. Or the word check, and a model. Without: a list of all.",
     ),
 ]
@@ -42,7 +40,7 @@ def targets(
     limits: options.LimitOptions,
     command: options.CommandOptions,
 ) -> str:
-    """List the targets, show the rules of one, or check what a model has that one does not.
+    """List the targets, show the rules of one, or check a model against one.
 
     qengine targets
 

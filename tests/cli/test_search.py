@@ -123,12 +123,12 @@ def test_held_out(capsys, folder):
 
 
 def test_other_widths_and_limits(capsys):
-    words = [*WORDS, "--activation-bits", "8", "--weight-bits", "4,6", "--max-drop", "10", "--runs", "2", "--json"]
+    words = [*WORDS, "--activation-bits", "8", "--weight-bits", "4,6", "--max-drop", "10", "--max-runs", "2", "--json"]
     told = json.loads(printed(capsys, *words))
     assert set(told["best"]["bits"].values()) <= {4, 6, 8}
     assert told["runs"] == 2
     assert not told["is_complete"]
-    assert json.loads(printed(capsys, *WORDS, "--budget", "0", "--json"))["runs"] == 1
+    assert json.loads(printed(capsys, *WORDS, "--seconds", "0", "--json"))["runs"] == 1
 
 
 @pytest.mark.parametrize(

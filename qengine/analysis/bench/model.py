@@ -27,8 +27,8 @@ _REPEATS = 5
 _AGAIN = 3
 """Passes over the kernels at most, while one is above the peak, or all together take longer than the whole run."""
 _PEAK_SECONDS = 0.02
-"""Seconds of a measurement of the peak; between two kernels there is one at most every so many times this."""
-_PEAK_SHARE = 4
+"""Seconds of a measurement of the peak."""
+_PEAK_SHARE = 4  # times as long as a measurement of the peak, none follows
 _UNSTEADY = 1.5
 _ABOVE_PEAK = (
     "above the peak: measured again, and still faster than the fastest loop on registers, so the clock was higher then"
@@ -77,7 +77,7 @@ class Report(Result):
     memory : bytes of memory for tensors between steps.
     rivals : timing of other runtimes on the same input, in turns with the run; or the reason why there is none.
     machine : state of the machine before the measurement.
-    warnings : what makes these figures less than sure.
+    warnings : reasons why these figures may be wrong, such as a busy machine.
     """
 
     isa: str

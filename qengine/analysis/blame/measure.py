@@ -69,7 +69,7 @@ def blame(
     session
         Session in fixed point.
     data
-        Data that `open_dataset` takes. An iterable of mappings that `InferenceSession.run` takes is fed as it is, one
+        Data that `open_dataset` takes. An iterable of mappings that `InferenceSession.run` takes is fed unchanged, one
         mapping a run, and is read once and lazily.
     outputs
         Tensors at which noise is measured, which may lie inside the model; None for the model's outputs.
@@ -81,7 +81,7 @@ def blame(
         Function that is called with the fraction of a feed that is done since the last call; fractions sum to 1 per
         feed.
     keywords
-        How the data is read: `preprocessing`, `batch`, `limit` and `labels`, see `open_dataset`.
+        Options of the data: `preprocessing`, `batch`, `limit` and `labels`, see `open_dataset`.
 
     Returns
     -------

@@ -45,7 +45,7 @@ class SweepOptions:
         The data, as `qengine.open_dataset` takes it; None for the data of a bundled model. Worker processes are given
         data in memory in a file in the folder of results.
     labels
-        Labels beside the data; see `qengine.open_dataset`.
+        Labels that the data does not hold; see `qengine.open_dataset`.
     inputs
         Inputs that are the same in every run, by name.
     preprocessing

@@ -49,7 +49,7 @@ class ModelAndData:
     Attributes
     ----------
     model, data : absolute paths, or the names of bundled ones; no data where it is in memory.
-    labels : labels beside the data; see `open_dataset`.
+    labels : labels that the data does not hold; see `open_dataset`.
     is_spilled : whether the data was in memory when the sweep began, and is in a file that it wrote.
     inputs : inputs that are the same in every run.
     preprocessing : scale between pixels and numbers.

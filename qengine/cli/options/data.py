@@ -38,7 +38,7 @@ class InputOptions(PreprocessingOptions):
             "-i",
             "--input",
             metavar="NAME=VALUE",
-            help="An input: a .npy, .npz, .pb, .wav or image file, or numbers: factor=1,1,3,3. Repeatable.",
+            help="An input: numbers, as factor=1,1,3,3, or an image, .npy, .npz, .pb, .wav or .parquet. Repeatable.",
             rich_help_panel=INPUTS,
         ),
     ] = None

@@ -75,7 +75,7 @@ def report_table(model: str, pixels: Applied, report: Report, bits: int | None) 
 def _overhead(report: Report) -> str:
     if report.overhead_ms < 0:
         return "kernels by themselves took longer than in the run"
-    return "all that is no kernel: checks, feeds, outputs, calls"
+    return "everything outside of kernels: checks, feeds, outputs, calls"
 
 
 def _machine(report: Report) -> str:

@@ -132,7 +132,7 @@ def as_tables(result: Initialized) -> str:
     parts: list[RenderableType] = [found]
     if look.trials is not None and len(look.trials.trials) > 1:
         parts += ["", _trials(look)]
-    lines = list(look.verdict.notes) if look.verdict else []
+    lines = [*(look.dataset.notes if look.dataset else ()), *(look.verdict.notes if look.verdict else ())]
     if look.problem:
         lines.append(f"the model did not run on the data: {look.problem}")
     if result.data is None:
@@ -200,7 +200,7 @@ def as_json(result: Initialized) -> str:
             "is_measured": verdict is not None and verdict.is_measured,
             "tried": [_trial_record(trial, word) for trial, word in zip(trials, words, strict=True)],
             "problem": look.problem or None,
-            "notes": list(verdict.notes) if verdict else [],
+            "notes": [*(look.dataset.notes if look.dataset else ()), *(verdict.notes if verdict else ())],
             "next": result.next_command,
         }
     )

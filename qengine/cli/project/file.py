@@ -50,7 +50,7 @@ class Project:
     def check_path(self, key: Key) -> None:
         """Raise ProjectError where a key names a file or folder that is not there."""
         value = self.values[key.path]
-        if key.path_kind is not PathKind.READ or value in key.bundled() or os.path.exists(value):  # noqa: PTH110
+        if key.path_kind is not PathKind.READ or not key.names_path(value) or os.path.exists(value):  # noqa: PTH110
             return
         named = ", and nothing bundled has that name" if key.bundled() else ""
         near = missing_file(value, key.bundled())
@@ -105,9 +105,7 @@ def _placed(key: Key, value: Any, path: str) -> Any:
     """Return a value with the path of a place in it."""
     if key.name == "inputs":
         return {name: _placed_input(text, path) for name, text in value.items()}
-    if key.path_kind is PathKind.NONE or value in key.bundled():
-        return value
-    return located(path, value)
+    return located(path, value) if key.path_kind is not PathKind.NONE and key.names_path(value) else value
 
 
 def _placed_input(text: str, path: str) -> str:

@@ -20,13 +20,18 @@ from qengine.data.preprocessing import Preprocessing
 from qengine.model.graph import Graph
 
 
-class DataKeywords(TypedDict, total=False):
-    """The keyword arguments of `open_dataset` that functions take which are given data."""
+class ReadingKeywords(TypedDict, total=False):
+    """The keyword arguments of `open_dataset` for labels, and for the samples that are fed."""
 
     labels: Labels | None
-    preprocessing: Preprocessing | None
     batch: int | None
     limit: int | None
+
+
+class DataKeywords(ReadingKeywords, total=False):
+    """The keyword arguments of `open_dataset` that functions on data take."""
+
+    preprocessing: Preprocessing | None
 
 
 _NAMES = tuple(DataKeywords.__annotations__)
@@ -45,7 +50,7 @@ def runs_of(
     Parameters
     ----------
     data
-        Data as `open_dataset` takes it. An iterable of mappings by the names of inputs is fed as it is, one mapping a
+        Data that `open_dataset` takes. An iterable of mappings by the names of inputs is fed unchanged, one mapping a
         run; an iterator of them is read once. One mapping alone is one run, where the model takes its arrays as they
         are, and otherwise samples.
     model
@@ -79,7 +84,7 @@ class _Runs:
 
     def __init__(self, data: Any, wanted: Wanted, limit: int | None) -> None:
         self._data, self._wanted, self._limit = data, wanted, limit
-        self._elements = iterated(data)  # which refuses what is no iterable
+        self._elements = iterated(data)  # which refuses other objects
         self._is_once = isinstance(data, Iterator)
 
     def __iter__(self) -> Iterator[Mapping[str, Any]]:

@@ -114,7 +114,9 @@ def open_dataset(
     source, name = given.source, given.name
     if column is not None and not given.has_columns:
         endings = ", ".join(LABEL_SUFFIXES)
-        raise OptionError(f"labels '{column}' are no file that ends in {endings}, and data {name} has no columns")
+        raise OptionError(
+            f"labels '{column}' are neither a file that ends in {endings}, nor a column: data {name} has none"
+        )
     if given.labels is not None:
         if labels is not None and column is None:
             raise OptionError("labels are given twice: in the data, and as labels")
@@ -134,7 +136,7 @@ def graph_of(model: Any) -> Graph:
 
 @dataclass(frozen=True)
 class _Given:
-    """What a user gave: the samples, their name for messages, labels beside them, and whether columns have names."""
+    """Data that a user gave: samples, their name in messages, labels with them, and whether columns have names."""
 
     source: Source
     name: str
@@ -203,7 +205,7 @@ def _of_pair(samples: Any, second: Any, wanted: Wanted, limit: int | None) -> _G
         found = _in_python(samples, wanted, limit)
         return _Given(found.source, found.name, second, found.has_columns)
     if not wanted.graph.outputs or not (is_array(samples) or isinstance(samples, Mapping)):
-        raise FeedError("data has true outputs beside samples that are no arrays: give each sample with its output")
+        raise FeedError("data has true outputs for samples that are not arrays: give each sample with its output")
     output = wanted.graph.outputs[0].name
     if isinstance(samples, Mapping):
         return _Given(_of_mapping({**samples, output: second}, wanted), "arrays")

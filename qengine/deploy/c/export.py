@@ -12,7 +12,7 @@ import numpy as np
 
 from qengine.atomic_files import check_folder, replacing_folder
 from qengine.data.applied import recorded_in_model
-from qengine.data.datasets import DataKeywords, data_keywords, runs_of
+from qengine.data.datasets import ReadingKeywords, data_keywords, runs_of
 from qengine.data.preprocessing import Preprocessing
 from qengine.deploy.c.emit import source_files
 from qengine.deploy.c.emit.build_files import cmake_lists, makefile, sources_of
@@ -40,7 +40,7 @@ Feeds = Mapping[str, Any]
 Advance = Callable[[str], None]
 
 
-class ExportCKeywords(CKeywords, DataKeywords, total=False):
+class ExportCKeywords(CKeywords, ReadingKeywords, total=False):
     """The fields of `COptions`, and how data is read, as keyword arguments."""
 
 
@@ -52,6 +52,7 @@ def export_c(
     shapes: Mapping[str, Sequence[int]] | None = None,
     data: Any = None,
     command: str | None = None,
+    preprocessing: Preprocessing | None = None,
     on_stage: Advance | None = None,
     **keywords: Unpack[ExportCKeywords],
 ) -> CProject:
@@ -68,17 +69,19 @@ def export_c(
     shapes
         Shapes of inputs by name, for those that the model leaves open. An open first axis is 1 by default.
     data
-        Data that `open_dataset` takes: arrays of inputs by name, or several such mappings, are fed as they are. What
+        Data that `open_dataset` takes: arrays of inputs by name, or several such mappings, are fed unchanged. What
         decides shapes must be among them, and is a constant in C. The first sample is the known answer of the
         self-test, if it has all inputs.
     command
         Command line for the first lines of the files; None for this function and its options.
+    preprocessing
+        Conversion of pixels to the numbers of the inputs, for the manifest and the comments; None for what the file of
+        the model records.
     on_stage
         Function that is called with the name of each stage as it begins.
     keywords
-        Single fields of `COptions`, such as ``name="kws"``. They replace those of `options`. And `preprocessing`,
-        `batch`, `limit` and `labels` of the data, see `open_dataset`. The preprocessing, or what the file of the model
-        records, is in the manifest and the comments.
+        Single fields of `COptions`, such as ``name="kws"``. They replace those of `options`. And `batch`,
+        `limit` and `labels` of the data, see `open_dataset`.
 
     Returns
     -------
@@ -104,9 +107,9 @@ def export_c(
     check_keywords("export_c", keywords, ExportCKeywords)
     wanted = options_with(COptions, options, keywords)
     check_folder(folder, is_c_folder)
-    reading = data_keywords(keywords)
+    reading = data_keywords({**keywords, "preprocessing": preprocessing})
     samples: list[Feeds] = [] if data is None else [dict(one) for one in runs_of(data, session, reading)]
-    preprocessing = keywords.get("preprocessing") or recorded_in_model(session.graph)
+    preprocessing = preprocessing or recorded_in_model(session.graph)
     stage = on_stage or (lambda _: None)
     export = _Export(session, wanted, samples, shapes, stage, command or _command(wanted), preprocessing)
     with session.limited(), np.errstate(all="ignore"):

@@ -54,7 +54,7 @@ def compare(
     dump
         A path, see `read_dump`; arrays by name; or another session of the model, which runs on the feeds.
     data
-        Data that `open_dataset` takes: inputs of the run, or a list of those of several samples, are fed as they are.
+        Data that `open_dataset` takes: inputs of the run, or a list of those of several samples, are fed unchanged.
         None where the dump has the inputs, or for a pack.
     element_order
         Order of the elements in the dump, such as "NHWC"; "auto" to find it.

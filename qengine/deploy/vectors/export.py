@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from qengine.atomic_files import check_folder, replacing_folder
 from qengine.data.applied import recorded_in_model
-from qengine.data.datasets import DataKeywords, data_keywords, runs_of
+from qengine.data.datasets import ReadingKeywords, data_keywords, runs_of
+from qengine.data.preprocessing import Preprocessing
 from qengine.deploy.vectors.benches import write_benches
 from qengine.deploy.vectors.coverage import Coverage, coverage_of, is_elementwise
 from qengine.deploy.vectors.edges import EdgeSearch
@@ -45,7 +46,7 @@ _MOST_TRIED = 32
 """Candidates of the search for edges that are tried for faults too."""
 
 
-class ExportKeywords(VectorKeywords, DataKeywords, total=False):
+class ExportKeywords(VectorKeywords, ReadingKeywords, total=False):
     """The fields of `VectorOptions`, and how data is read, as keyword arguments."""
 
 
@@ -56,6 +57,7 @@ def export_vectors(
     options: VectorOptions | None = None,
     *,
     source: str = "feeds",
+    preprocessing: Preprocessing | None = None,
     on_stage: Advance | None = None,
     **keywords: Unpack[ExportKeywords],
 ) -> Pack:
@@ -66,7 +68,7 @@ def export_vectors(
     session
         A session in fixed point.
     data
-        Data that `open_dataset` takes. An array for every input, or several such mappings, are fed as they are: one for
+        Data that `open_dataset` takes. An array for every input, or several such mappings, are fed unchanged: one for
         each sample.
     folder
         Folder to write. A pack that is there is replaced; a folder that holds anything else is refused.
@@ -74,12 +76,13 @@ def export_vectors(
         Kinds of files, layout and searches; None for the defaults.
     source
         Text that says where the samples are from, for the manifest.
+    preprocessing
+        Conversion of pixels to the numbers of the inputs, for the manifest; None for what the model's file records.
     on_stage
         Function that is called with the name of each stage as it begins.
     keywords
         Single fields of `VectorOptions`, such as ``kinds="npy,hex"``. They replace those of `options`. And
-        `preprocessing`, `batch`, `limit` and `labels` of the data, see `open_dataset`. The preprocessing, or what the
-        model's file records, is in the manifest.
+        `batch`, `limit` and `labels` of the data, see `open_dataset`.
 
     Returns
     -------
@@ -106,7 +109,7 @@ def export_vectors(
     """
     check_keywords("export_vectors", keywords, ExportKeywords)
     wanted = options_with(VectorOptions, options, keywords)
-    samples = list(runs_of(data, session, data_keywords(keywords)))
+    samples = list(runs_of(data, session, data_keywords({**keywords, "preprocessing": preprocessing})))
     if not samples:
         raise FeedError("there are no samples: give the feeds of one run or more")
     check_folder(folder, is_pack)
@@ -117,8 +120,7 @@ def export_vectors(
         files = Files(temporary, wanted)
         on_stage = on_stage or (lambda _: None)
         on_stage("writing")
-        read = keywords.get("preprocessing") or recorded_in_model(session.graph)
-        write_manifest(vectors, files, write_benches, read)
+        write_manifest(vectors, files, write_benches, preprocessing or recorded_in_model(session.graph))
     return Pack.read(folder)
 
 
@@ -140,7 +142,7 @@ class _Export:
 
     def _check_tensors(self) -> None:
         names = [*self.recorder.all_names, *self.recorder.tensors]
-        for name in self.options.tensors or ():
+        for name in self.options.fetch or ():
             if name not in names:
                 raise OptionError(f"the model has no tensor '{name}'{did_you_mean(name, names)}")
 

@@ -74,7 +74,7 @@ class Vectors:
 
     def is_wanted(self, name: str) -> bool:
         """Whether the files of a tensor are written."""
-        wanted, inputs = self.options.tensors, {value.name for value in self.recorder.session.graph.inputs}
+        wanted, inputs = self.options.fetch, {value.name for value in self.recorder.session.graph.inputs}
         return wanted is None or name in wanted or name in inputs
 
 

@@ -157,7 +157,7 @@ class Pack(Result):
             raise FeedError(f"{self.folder} has no tensor '{tensor}'{did_you_mean(tensor, self.tensors)}")
         described = self.tensors[tensor]
         if described["file"] is None:
-            raise FeedError(f"{self.folder} has no file for tensor '{tensor}': it was exported with other --tensors")
+            raise FeedError(f"{self.folder} has no file for tensor '{tensor}': it was exported with other --fetch")
         return self.array(described["file"].replace("{sample}", sample), described["shape"], described["dtype"])
 
     def array(self, stem: str, shape: list[int] | None = None, dtype: str | None = None) -> Array:

@@ -80,7 +80,7 @@ def _object(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _no_path(text: str) -> str:
-    """Return what is wrong with a text that is no path of a file, but its content or a format; "" for a path."""
+    """Return what a text is, where it is the content of a formats file or a format; "" for a path."""
     if text.lstrip().startswith("{"):
         return ": it is the content of a formats file; save it, and give the name of the file"
     with suppress(FormatError):

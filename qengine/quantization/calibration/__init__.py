@@ -51,7 +51,7 @@ def calibrate(
     model
         Model that `InferenceSession` takes.
     data
-        Data that `open_dataset` takes. An iterable of mappings that `InferenceSession.run` takes is fed as it is, one
+        Data that `open_dataset` takes. An iterable of mappings that `InferenceSession.run` takes is fed unchanged, one
         mapping a run, and is read once and lazily.
     options
         Rules by which formats are chosen; None for the defaults.

@@ -34,6 +34,11 @@ def recipes() -> Mapping[str, tuple[str, ...]]:
     return {"none": (), "best": (*(one.name for one in corrections() if one.in_best), GUARD)}
 
 
+def recipe_words() -> list[str]:
+    """Return the names of recipes, and of the steps of which they are made."""
+    return [*recipes(), *(one.name for one in corrections()), GUARD]
+
+
 def describe_recipes() -> str:
     """Return the recipes that there are, in words."""
     names = [*(one.name for one in corrections()), GUARD]
@@ -73,7 +78,7 @@ def _declarations(recipe: str | Sequence[str]) -> tuple[Correction, ...]:
     if named := [step for step in unknown if step in recipes()]:
         raise OptionError(f"{named[0]!r} is a recipe by itself, and no step of one: give it alone, or steps")
     if unknown:
-        near = did_you_mean(str(unknown[0]), [*recipes(), *(one.name for one in known)])
+        near = did_you_mean(str(unknown[0]), recipe_words())
         raise OptionError(f"no recipe or correction is named {unknown[0]!r}{near}; there are {describe_recipes()}")
     steps = tuple(one for one in known if one.name in recipe)
     for i, one in enumerate(steps):
@@ -195,13 +200,13 @@ def correct(
         is called once, after the corrections that change ranges, and in a guarded recipe after each of them.
     data
         Data that `open_dataset` takes, for the runs that corrections look at; an iterable of mappings that
-        `InferenceSession.run` takes is fed as it is. Each such correction reads it once.
+        `InferenceSession.run` takes is fed unchanged. Each such correction reads it once.
     recipe
         "best", "none", or names of `corrections`, as a list or with "+" between them.
     session
         Options of the runs, of which the limits and `threads` have an effect; None for the defaults.
     keywords
-        How the data is read: `preprocessing`, `batch`, `limit` and `labels`, see `open_dataset`.
+        Options of the data: `preprocessing`, `batch`, `limit` and `labels`, see `open_dataset`.
 
     Returns
     -------

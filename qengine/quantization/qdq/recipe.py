@@ -154,7 +154,7 @@ def quantize_model(
     model
         Model that `InferenceSession` takes.
     data
-        Data that `open_dataset` takes; an iterable of mappings that `InferenceSession.run` takes is fed as it is, one
+        Data that `open_dataset` takes; an iterable of mappings that `InferenceSession.run` takes is fed unchanged, one
         mapping a run. Where formats are given, only corrections need it.
     recipe
         "best", "none", or names of corrections; see `qengine.quantization.correction.correct`.

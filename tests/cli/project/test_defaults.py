@@ -235,7 +235,7 @@ def test_tables_of_commands(line, table, expected):
             "[sweep]\njobs = 0",
             r"line 21: sweep\.jobs is not what the option takes: Invalid value for '--jobs'",
         ),
-        ("search", "[search]\nbudget = 'soon'", r"search\.budget is not what the option takes"),
+        ("search", "[search]\nseconds = 'soon'", r"search\.seconds is not what the option takes"),
         (
             "calibrate",
             "[calibrate]\noperators = 'x.py'",

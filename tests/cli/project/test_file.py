@@ -30,6 +30,7 @@ def read(text, path="qengine.toml"):
         ('formats = "a/f.json"', ("formats",), "a/f.json"),
         ("bits = 8", ("bits",), 8),
         ("limit = 1", ("limit",), 1),
+        ('labels = "column.a"', ("labels",), "column.a"),
         ('rounding = "floor"', ("rounding",), "floor"),
         ("inputs = {factor = [1, 1, 3.5, 3], on = true}", ("inputs",), {"factor": "1,1,3.5,3", "on": "true"}),
         ('inputs = {"a.b" = "1,2", n = 7}', ("inputs",), {"a.b": "1,2", "n": "7"}),
