@@ -1,5 +1,6 @@
 """`qengine bench`: the time of a model, kernel by kernel, compared with the peak of the machine and other runtimes."""
 
+import logging
 from typing import Annotated, Any
 
 import numpy as np
@@ -9,11 +10,12 @@ from numpy.typing import NDArray
 from qengine.analysis.bench import bench as bench_model
 from qengine.analysis.bench import bench_kernels, executor_of
 from qengine.analysis.bench.rivals import NAMES, RivalSetup, check_names, rival_runs
+from qengine.analysis.inspection.shapes import of_one_sample
 from qengine.cli import options
 from qengine.cli.operators import run_files
 from qengine.cli.options.panels import RUN
 from qengine.cli.output.bench import kernels_record, kernels_table, report_record, report_table
-from qengine.cli.output.console import status
+from qengine.cli.output.progress import status
 from qengine.cli.session import open_session
 from qengine.data import zoo
 from qengine.errors import OptionError
@@ -67,7 +69,7 @@ def bench(
                 "without a model, layers are measured in every word length, on one thread: "
                 "give a model with these options"
             )
-        with status("measuring kernels", quiet=command.json):
+        with status("measuring kernels", quiet=command.quiet):
             layers = bench_kernels(kernels.isa)
         return (kernels_record if command.json else kernels_table)(layers)
     check_names(names)  # before kernels are compiled
@@ -78,7 +80,7 @@ def bench(
     preprocessing = source.preprocessing(entry)
     given = source.arrays(session.graph, preprocessing, kernels.max_elements)
     feeds = _feeds(session, {**(entry.sample(preprocessing).feeds if entry else {}), **given})
-    with status(f"measuring {model}", quiet=command.json), np.errstate(all="ignore"):
+    with status(f"measuring {model}", quiet=command.quiet), np.errstate(all="ignore"):
         executor = executor_of(session, feeds)
         bits = _word_length(session)
         rivals = rival_runs(names, RivalSetup(path, feeds, bits, executor.threads))
@@ -94,6 +96,11 @@ def _feeds(session: InferenceSession, given: dict[str, NDArray[Any]]) -> dict[st
         if value.name in feeds:
             continue
         shape, dtype = value.shape, value.dtype
+        if one := of_one_sample(shape):
+            logging.getLogger("qengine").warning(
+                "qengine: the batch of input '%s' is open: measured on 1 sample", value.name
+            )
+            shape = one
         if shape is None or not all(isinstance(n, int) for n in shape):
             raise OptionError(f"input '{value.name}' has no fixed shape: give it with -i")
         if dtype is None or dtype.kind != "f":

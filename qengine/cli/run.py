@@ -15,7 +15,7 @@ from qengine.atomic_files import check_writable
 from qengine.cli import options
 from qengine.cli.operators import run_files
 from qengine.cli.options.panels import INPUTS
-from qengine.cli.output.console import status
+from qengine.cli.output.progress import status
 from qengine.cli.output.result import RunResult
 from qengine.cli.output.run import as_json, as_tables
 from qengine.cli.session import open_session
@@ -90,7 +90,7 @@ def run(
     settings = fixed.session_options(kernels)
 
     run_files(command.operators or [])
-    with status(f"running {model}", quiet=command.json), np.errstate(all="ignore"):
+    with status(f"running {model}", quiet=command.quiet), np.errstate(all="ignore"):
         session = open_session(path, settings)
         _check_out(output.out, output.raw, session)
         reference = session.in_float32()

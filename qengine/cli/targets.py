@@ -9,7 +9,7 @@ from qengine.analysis.target_check import check_target
 from qengine.cli import options
 from qengine.cli.operators import run_files
 from qengine.cli.options.fixed_point import complete_target
-from qengine.cli.output.console import status
+from qengine.cli.output.progress import status
 from qengine.cli.output.targets import (
     check_as_json,
     check_as_table,
@@ -20,6 +20,7 @@ from qengine.cli.output.targets import (
 )
 from qengine.data import zoo
 from qengine.errors import OptionError, did_you_mean
+from qengine.model.constant_roles import constant_roles
 from qengine.model.loader import load
 from qengine.targets import Target, names
 
@@ -77,10 +78,10 @@ def _checked(
         raise OptionError("--target is needed: the device that the model is checked against")
     (model,) = words
     run_files(command.operators or [])
-    with status(f"checking {model}", quiet=command.json), np.errstate(all="ignore"):
+    with status(f"checking {model}", quiet=command.quiet), np.errstate(all="ignore"):
         graph, entry = load(zoo.path_of(model)), zoo.find(model)
         preprocessing = source.preprocessing(entry)
         given = source.arrays(graph, preprocessing, limits.max_elements)
         inputs = {**(entry.sample(preprocessing).feeds if entry else {}), **given}
         check = check_target(graph, fixed.session_options(limits), inputs=inputs)
-    return (check_as_json if command.json else check_as_table)(model, check)
+    return check_as_json(model, check) if command.json else check_as_table(model, check, constant_roles(graph))

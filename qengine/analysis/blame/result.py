@@ -54,6 +54,7 @@ class TensorBlame:
         got the code 0.
     unused_bits : number of top bits of the word that no code needs.
     suggestion : a better format; None where none is clearly better.
+    role : role of a constant, such as "weights of /stem/Conv"; None for other tensors.
     """
 
     name: str
@@ -74,6 +75,7 @@ class TensorBlame:
     underflowed: int
     unused_bits: int
     suggestion: Suggestion | None
+    role: str | None = None
 
 
 @dataclass(frozen=True)

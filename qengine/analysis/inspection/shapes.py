@@ -1,6 +1,6 @@
 """Shapes of a model's tensors, as far as they follow from the given inputs and shapes."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from math import prod
 from typing import Any
 
@@ -28,10 +28,11 @@ def feeds_of(
     given: dict[str, NDArray[Any]],
     shapes: dict[str, tuple[int, ...]],
     max_elements: int,
-) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    """Return an array for every input, and the reasons why some of them do not decide all shapes.
+) -> tuple[dict[str, NDArray[Any]], dict[str, str], dict[str, str]]:
+    """Return an array for every input, the reasons why some of them do not decide all shapes, and open batches.
 
-    An input that is not given becomes an array of zeros that takes no memory.
+    An input that is not given becomes an array of zeros that takes no memory. Where only its batch is open, it has one
+    sample; the last value has a note on this by the name of the input.
 
     Parameters
     ----------
@@ -61,6 +62,15 @@ def feeds_of(
     missing: dict[str, str] = {}
     decisive = value_inputs(session.graph)
     lengths = _lengths(graph, {**shapes, **{name: array.shape for name, array in given.items()}})
+    batches: dict[str, str] = {}
+    for name in own - given.keys() - shapes.keys() - decisive:
+        if name in declared and (one := of_one_sample(_bound(declared[name], lengths))):
+            opened, *rest = declared[name].shape or ()
+            batches[name] = (
+                f"the batch of input '{name}' is open ({' x '.join(str(n or '?') for n in (opened, *rest))}): work is "
+                f"that of 1 sample; --shape {name}={','.join(map(str, (8, *one[1:])))} tells that of 8 (shapes=)"
+            )
+            shapes = {**shapes, name: one}
     for name, value in declared.items():
         if name in given:
             continue
@@ -83,7 +93,13 @@ def feeds_of(
         if prod(whole) > max_elements:
             raise UnsupportedError(f"{what} has more than {max_elements:,} elements (--max-elements, max_elements=)")
         feeds[name] = np.broadcast_to(np.zeros((), value.dtype), whole)
-    return session.check_feeds(feeds), missing
+    return session.check_feeds(feeds), missing, batches
+
+
+def of_one_sample(shape: tuple[Dim, ...] | None) -> tuple[int, ...] | None:
+    """Return a shape of which only the batch, its first of several lengths, is open, with one sample; else None."""
+    rest = whole(shape[1:]) if shape is not None and len(shape) > 1 and not isinstance(shape[0], int) else None
+    return None if rest is None else (1, *rest)
 
 
 def _bound(value: Value, lengths: Mapping[str, int]) -> tuple[Dim, ...] | None:
@@ -103,7 +119,7 @@ def _lengths(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, i
 
 
 def shapes_of(
-    graph: Graph, feeds: Mapping[str, NDArray[Any]], tensors: Mapping[str, Tensor], missing: Mapping[str, str]
+    graph: Graph, feeds: Mapping[str, NDArray[Any]], tensors: Mapping[str, Tensor], missing: Container[str]
 ) -> dict[str, tuple[Dim, ...] | None]:
     """Return every shape as far as it is known: from the plan, else from the model and the known lengths."""
     fed = {value.name: feeds[value.name].shape for value in graph.inputs if value.name not in missing}

@@ -24,7 +24,6 @@ from qengine.analysis.search.result import Candidate, Goal, HeldOut, SearchResul
 from qengine.analysis.search.sensitivity import measure_sensitivity
 from qengine.analysis.search.split import split
 from qengine.analysis.search.units import ACTIVATION, CONSTANT, Units, formats_of, units_of
-from qengine.analysis.sweep.progress import Progress, silent
 from qengine.analysis.sweep.shared_results import Float32Outputs, ensure_float32
 from qengine.data.datasets import Dataset
 from qengine.data.datasets.runs import Runs, feeds_of
@@ -34,9 +33,11 @@ from qengine.keywords import check_keywords, options_with
 from qengine.metrics.declaration import find_metric
 from qengine.metrics.drop import Drop
 from qengine.metrics.tasks import check_labels, task_of
+from qengine.model.constant_roles import constant_roles
 from qengine.model.graph import Graph
 from qengine.model.loader import load
 from qengine.model.ops.operator import NeedsRun
+from qengine.progress import Progress, working
 from qengine.quantization.calibration import CalibrationOptions, observe
 from qengine.quantization.calibration.options import listed_bits
 from qengine.runtime.options import SessionOptions
@@ -109,7 +110,7 @@ def search(
     graph = model if isinstance(model, Graph) else load(model)
     with tempfile.TemporaryDirectory(prefix="qengine-") as folder:
         job = _SearchRun(
-            graph, dataset, settings, session, _OutputFolder(graph, session, Path(folder), progress or silent)
+            graph, dataset, settings, session, _OutputFolder(graph, session, Path(folder), progress or working)
         )
         with job.memory:
             try:
@@ -254,8 +255,11 @@ class _SearchRun:
             checked = HeldOut(
                 self._held_out.samples, other_goal.reference, other_goal.least, value, other_goal.is_met(value)
             )
+        roles = constant_roles(self._graph)
         units = tuple(
-            UnitInfo(unit.name, unit.kind, unit.tensors, width, unit.spelled(width), dict(each))
+            UnitInfo(
+                *(unit.name, unit.kind, unit.tensors, width, unit.spelled(width), dict(each), roles.get(unit.name))
+            )
             for unit, width, each in zip(self._units, best.widths, choices.sensitivity, strict=True)
         )
         return SearchResult(

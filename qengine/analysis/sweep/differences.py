@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.analysis.sweep.points import Point
-from qengine.analysis.sweep.progress import Progress
 from qengine.data.datasets.runs import Runs
 from qengine.errors import QEngineError
 from qengine.model.formats.files import FormatsByName
+from qengine.progress import Progress
 from qengine.quantization.calibration import Method
 from qengine.runtime.options import SessionOptions
 from qengine.runtime.session import InferenceSession

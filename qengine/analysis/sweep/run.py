@@ -30,7 +30,6 @@ from qengine.analysis.sweep.prepare import (
     ranges,
 )
 from qengine.analysis.sweep.processes import Outcomes, in_processes, in_turn
-from qengine.analysis.sweep.progress import Progress, silent
 from qengine.analysis.sweep.row import FAILED, Row
 from qengine.analysis.sweep.shared_results import ensure_float32, ensure_histograms
 from qengine.analysis.sweep.store import Store, locked
@@ -45,6 +44,7 @@ from qengine.metrics.declaration import find_metric
 from qengine.metrics.tasks import Task, check_labels, task_of
 from qengine.model.digest import graph_digest
 from qengine.model.graph import Graph
+from qengine.progress import Progress, working
 from qengine.quantization.calibration import CalibrationOptions, Observation
 from qengine.runtime.options import SessionOptions
 from qengine.runtime.session import InferenceSession
@@ -141,7 +141,7 @@ def sweep(
     session = options_with(SessionOptions, session, keywords)
     check_session_options(session)
     points = (grid or Grid()).points()
-    job = _SweepRun(os.fspath(model), Path(folder), settings, session, progress or silent)
+    job = _SweepRun(os.fspath(model), Path(folder), settings, session, progress or working)
     with locked(job.folder), Store(job.folder / RESULTS) as store:
         return job.run(points, store)
 
