@@ -176,14 +176,18 @@ def _cache_root() -> str:
     """
     if chosen := os.environ.get(CACHE_VARIABLE):
         return chosen
-    mac = sys.platform == "darwin"
-    base = "" if mac else os.environ.get("XDG_CACHE_HOME", "")
+    home = os.environ.get("HOME", os.path.expanduser("~"))  # noqa: PTH111 - Path raises where there is none
+    below, variable = _CACHE_FOLDERS.get(sys.platform, (".cache", "XDG_CACHE_HOME"))
+    base = os.environ.get(variable, "")
     if not os.path.isabs(base):  # noqa: PTH117 - the standard says to ignore such a path
-        home = os.environ.get("HOME", os.path.expanduser("~"))  # noqa: PTH111 - Path raises where there is none
         if not os.path.isabs(home):  # noqa: PTH117
             raise NotPrivateError("there is no home folder")
-        base = os.path.join(home, "Library/Caches" if mac else ".cache")  # noqa: PTH118
+        base = os.path.join(home, below)  # noqa: PTH118
     return os.path.join(base, "qengine")  # noqa: PTH118
+
+
+_CACHE_FOLDERS = {"darwin": ("Library/Caches", ""), "win32": ("AppData/Local", "LOCALAPPDATA")}
+"""Folder of caches below the home folder, and the variable that names another, by platform."""
 
 
 @cache
@@ -213,6 +217,11 @@ def _fate(folder: PrivateFolder | None, reason: str) -> str:
             return f"kept in {_with_tilde(os.path.dirname(folder.path))}"  # noqa: PTH120
         reason = f"{folder.path} cannot be written to"
     return f"they will not be kept: {reason}; {CACHE_VARIABLE} names another folder"
+
+
+def cache_state() -> str:
+    """Return the folder of compiled kernels and what becomes of them, in words."""
+    return _fate(*_folder())
 
 
 def _kept(folder: PrivateFolder | None, identities: Sequence[bytes], wanted: Iterable[int]) -> dict[int, Kernel]:

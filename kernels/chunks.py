@@ -1,4 +1,4 @@
-"""Bounds of what taps can add to sums, and their packing into chunks, on native kernels; see docs/kernels.md."""
+"""Bounds of what taps can add to sums, and their packing into chunks; see docs/development/kernels.md."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -11,7 +11,7 @@ over taps: each tap loads a vector of weights for every vector of channels, and 
 pixel. Larger tiles use what they load more often, until the registers run out; `best_tile` estimates which of a few
 shapes is the fastest. Sums that could leave 32 bits are widened after every *chunk* of taps (see `emit.sums`).
 
-`Dot` says what a kernel is compiled for; its code is in `emit.dot`. See docs/kernels.md for the measurements.
+`Dot` says what a kernel is compiled for; `emit.dot` has its code, docs/development/kernels.md the measurements.
 """
 
 from dataclasses import dataclass

@@ -31,23 +31,33 @@ class Peak:
     arguments = ("rounds", "out")
 
 
-def peak_rate(kind: FactorType, isa: Isa, seconds: float = 0.3) -> float:
-    """Return the multiply-accumulates per second of one core, the best of ten measurements.
+class PeakLoop:
+    """The loop of one type of factors, compiled; it is measured again and again, beside the kernels.
 
-    Where an instruction set multiplies bytes with several instructions, it is the rate of those.
+    Parameters
+    ----------
+    kind
+        Products that are summed.
+    isa
+        Instruction set. Where it multiplies bytes with several instructions, the rate is that of those.
     """
-    chains = min(CHAINS, max(isa.registers, 4))
-    out = np.arange(1, 2 * LANES + 1, dtype=np.float32 if kind == "f32" else np.int32)
-    arguments = np.array([1000, out.ctypes.data], np.int64)
-    run, result, exception = ENTRY(addresses([Peak(kind, chains)], isa)[0]), ctypes.c_int64(), ctypes.c_void_p()
 
-    def once(rounds: int) -> float:
-        arguments[0] = rounds
+    def __init__(self, kind: FactorType, isa: Isa) -> None:
+        self._chains = min(CHAINS, max(isa.registers, 4))
+        self._out = np.arange(1, 2 * LANES + 1, dtype=np.float32 if kind == "f32" else np.int32)
+        self._arguments = np.array([1000, self._out.ctypes.data], np.int64)
+        self._run = ENTRY(addresses([Peak(kind, self._chains)], isa)[0])
+        self._sums = self._chains * LANES * (LANE_BYTES // ITEMSIZE[kind])
+        self._seconds(1000)
+
+    def rate(self, seconds: float, turns: int = 8) -> float:
+        """Return the multiply-accumulates per second of one core: the best of some turns, which take these seconds."""
+        rounds = max(1000, int(20_000 * seconds / turns / max(self._seconds(20_000), 1e-7)))
+        return rounds * self._sums / min(self._seconds(rounds) for _ in range(turns))
+
+    def _seconds(self, rounds: int) -> float:
+        result, exception = ctypes.c_int64(), ctypes.c_void_p()
+        self._arguments[0] = rounds
         start = time.perf_counter()
-        run(ctypes.addressof(result), ctypes.addressof(exception), arguments.ctypes.data)
+        self._run(ctypes.addressof(result), ctypes.addressof(exception), self._arguments.ctypes.data)
         return time.perf_counter() - start
-
-    once(1000)
-    rounds = max(1000, int(20_000 * seconds / 10 / max(once(20_000), 1e-7)))
-    best = min(once(rounds) for _ in range(10))
-    return rounds * chains * LANES * (LANE_BYTES // ITEMSIZE[kind]) / best

@@ -5,9 +5,11 @@ opened step by step from the root of the file system: each step by the descripto
 was checked is what is used. Every folder on the way must belong to this user or root, and no other user may write to
 it; in a folder like /tmp, where only its owner can replace an entry (the sticky bit), others may, and the entry must
 belong to this user or root. So must a symbolic link, which is followed by its text.
+
+Windows opens no folders. There a folder below the user's profile is private, because Windows gives no other user but
+administrators the right to write there; any other folder is refused.
 """
 
-import fcntl
 import os
 import re
 import secrets
@@ -18,14 +20,27 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from time import monotonic, sleep
 
+from .file_locks import is_byte_locked
+
 _MAX_LINKS = 40
-_SEARCH = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_MAKE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _POLL_SECONDS = 0.02  # between two attempts to get a lock
-_LOCK = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def _flags(*names: str) -> int:
+    """Return flags of `os.open` by name; those that the system does not have are left out."""
+    return sum(getattr(os, name, 0) for name in names)
+
+
+_CLOSED = ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY", "O_NOINHERIT")
+_SEARCH = _flags("O_DIRECTORY", "O_NOFOLLOW", "O_CLOEXEC", "O_PATH" if hasattr(os, "O_PATH") else "O_RDONLY")
+_READ = _flags("O_RDONLY", "O_NONBLOCK", *_CLOSED)
+_MAKE = _flags("O_WRONLY", "O_CREAT", "O_EXCL", *_CLOSED)
+_LOCK = _flags("O_RDWR", "O_CREAT", "O_NONBLOCK", *_CLOSED)
 _LOCK_DIGITS = 15
 _ANOTHERS = "belongs to another user"
+
+HAS_OPEN_FOLDERS = os.open in os.supports_dir_fd and hasattr(os, "O_DIRECTORY")
+"""Whether the system opens folders, and files relative to them; Windows does not."""
 
 TEMPORARY = r"\.[0-9a-f]{16}\.tmp"
 """Regular expression of the names of unfinished files."""
@@ -55,7 +70,11 @@ class PrivateFolder:
     def __init__(self, path: str) -> None:
         try:
             self.path = path if os.path.isabs(path) else os.path.join(os.getcwd(), path)  # noqa: PTH109, PTH117, PTH118
-            self._folder = _opened(self.path)
+            self._folder: int | None = None
+            if HAS_OPEN_FOLDERS:
+                self._folder = _opened(self.path)
+            else:
+                _make_below_profile(self.path)
         except OSError as error:
             raise NotPrivateError(f"{path} cannot be used: {error.strerror}") from None
 
@@ -63,8 +82,8 @@ class PrivateFolder:
         """Whether files can be made: the folder may be root's, or on a disk that is only read."""
         name = _temporary()
         try:
-            os.close(os.open(name, _MAKE, 0o600, dir_fd=self._folder))
-            os.unlink(name, dir_fd=self._folder)
+            os.close(os.open(self._at(name), _MAKE, 0o600, dir_fd=self._folder))
+            os.unlink(self._at(name), dir_fd=self._folder)
         except OSError:
             return False
         return True
@@ -72,7 +91,7 @@ class PrivateFolder:
     def read(self, name: str) -> bytes | None:
         """Return the content of a file; None where it is missing, not regular, or may be by another user."""
         try:
-            with open(os.open(name, _READ, dir_fd=self._folder), "rb") as file:  # noqa: PTH123 - a descriptor
+            with open(os.open(self._at(name), _READ, dir_fd=self._folder), "rb") as file:  # noqa: PTH123 - a descriptor
                 status = os.fstat(file.fileno())
                 is_safe = stat.S_ISREG(status.st_mode) and _fault(status) is None
                 return file.read() if is_safe else None
@@ -81,13 +100,14 @@ class PrivateFolder:
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file for this user alone, whole or not at all; where that fails there is none."""
-        temporary = _temporary()
+        temporary = self._at(_temporary())
         with suppress(OSError):
             try:
                 with open(os.open(temporary, _MAKE, 0o600, dir_fd=self._folder), "wb") as file:  # noqa: PTH123
-                    os.fchmod(file.fileno(), 0o600)  # the umask may have taken bits
+                    if HAS_OPEN_FOLDERS:
+                        os.fchmod(file.fileno(), 0o600)  # the umask may have taken bits
                     file.write(content)
-                os.replace(temporary, name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+                os.replace(temporary, self._at(name), src_dir_fd=self._folder, dst_dir_fd=self._folder)
             except BaseException:
                 with suppress(OSError):
                     os.unlink(temporary, dir_fd=self._folder)
@@ -110,11 +130,11 @@ class PrivateFolder:
         file = None
         try:
             with suppress(OSError):
-                file = os.open(LOCKS, _LOCK, 0o600, dir_fd=self._folder)
+                file = os.open(self._at(LOCKS), _LOCK, 0o600, dir_fd=self._folder)
                 end = monotonic() + seconds
                 # One byte of a common file stands for each name. In a fixed order, no two processes wait in a circle.
                 for place in sorted(int(name[:_LOCK_DIGITS], 16) for name in names):
-                    while not _is_locked_now(file, place) and monotonic() < end:
+                    while not is_byte_locked(file, place) and monotonic() < end:
                         sleep(_POLL_SECONDS)
             yield
         finally:
@@ -124,7 +144,7 @@ class PrivateFolder:
     def make(self, name: str) -> bool:
         """Make a folder in this one; return whether it is new."""
         try:
-            _make(name, self._folder)
+            _make(self._at(name), self._folder)
         except OSError:
             return False
         return True
@@ -136,22 +156,32 @@ class PrivateFolder:
         """
         with suppress(OSError):
             found = []
-            for name in filter(re.compile(folders).fullmatch, _names(self._folder)):
-                status = os.stat(name, dir_fd=self._folder, follow_symlinks=False)
+            for name in filter(re.compile(folders).fullmatch, self._names()):
+                status = os.stat(self._at(name), dir_fd=self._folder, follow_symlinks=False)
                 if stat.S_ISDIR(status.st_mode):
                     found.append((status.st_mtime, name))
             for _, name in sorted(found)[: max(0, len(found) - kept)]:
                 self._delete(name, re.compile(files))
 
     def _delete(self, name: str, files: re.Pattern[str]) -> None:
-        inner = os.open(name, _SEARCH, dir_fd=self._folder)
+        inner = os.open(name, _SEARCH, dir_fd=self._folder) if HAS_OPEN_FOLDERS else None
+        place = self._at(name)
         try:
-            for file in filter(files.fullmatch, _names(inner)):
-                os.unlink(file, dir_fd=inner)
+            for file in filter(files.fullmatch, os.listdir(place) if inner is None else _names(inner)):  # noqa: PTH208
+                os.unlink(os.path.join(place, file) if inner is None else file, dir_fd=inner)  # noqa: PTH118
         finally:
-            os.close(inner)
+            if inner is not None:
+                os.close(inner)
         with suppress(OSError):  # the folder holds something else
-            os.rmdir(name, dir_fd=self._folder)
+            os.rmdir(place, dir_fd=self._folder)
+
+    def _at(self, name: str) -> str:
+        """Return the name of an entry for the functions of `os`, which also take the descriptor of the folder."""
+        return name if HAS_OPEN_FOLDERS else os.path.join(self.path, name)  # noqa: PTH118
+
+    def _names(self) -> list[str]:
+        """Return the names in the folder."""
+        return os.listdir(self.path) if self._folder is None else _names(self._folder)  # noqa: PTH208
 
 
 def _temporary() -> str:
@@ -172,15 +202,6 @@ def _readable(folder: int) -> int:
     return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
 
 
-def _is_locked_now(file: int, place: int) -> bool:
-    """Whether this process now has the lock of a byte of a file."""
-    try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
-    except (BlockingIOError, PermissionError):  # POSIX allows both
-        return False
-    return True
-
-
 def _is_ours(status: os.stat_result) -> bool:
     """Whether a file or folder belongs to this user or root."""
     return status.st_uid in {0, os.geteuid()}
@@ -188,6 +209,8 @@ def _is_ours(status: os.stat_result) -> bool:
 
 def _fault(status: os.stat_result, *, sticky: bool = False) -> str | None:
     """Return how another user could have changed a file or folder; None for not at all."""
+    if not HAS_OPEN_FOLDERS:  # the rights of the profile's folder hold for what is in it
+        return None
     if not _is_ours(status):
         return _ANOTHERS
     others = stat.S_IWOTH
@@ -212,9 +235,25 @@ def _is_own_group(group: int) -> bool:
     return is_named and set(entry.gr_mem) <= {user.pw_name}
 
 
-def _make(name: str, folder: int) -> None:
+def _make(name: str, folder: int | None) -> None:
     os.mkdir(name, 0o700, dir_fd=folder)
-    os.chmod(name, 0o700, dir_fd=folder)  # the umask may have taken bits
+    if folder is not None:
+        os.chmod(name, 0o700, dir_fd=folder)  # the umask may have taken bits
+
+
+def _make_below_profile(path: str) -> None:
+    """Make a folder below the profile of this user.
+
+    Raises
+    ------
+    NotPrivateError
+        If it leads elsewhere.
+    """
+    place, profile = os.path.realpath(path), os.path.realpath(os.path.expanduser("~"))  # noqa: PTH111
+    inside = os.path.normcase(place).startswith(os.path.join(os.path.normcase(profile), ""))  # noqa: PTH118
+    if not inside:
+        raise NotPrivateError(f"{path} is not below {profile}, where no other user may write")
+    os.makedirs(place, exist_ok=True)  # noqa: PTH103
 
 
 def _opened(path: str) -> int:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:  # the same names for type checkers; a test compares them with
     from qengine import backend as backend
     from qengine.analysis.bench import bench as bench
     from qengine.analysis.blame import blame as blame
+    from qengine.analysis.evaluation import Evaluation as Evaluation
+    from qengine.analysis.evaluation import evaluate as evaluate
     from qengine.analysis.inspection import inspect_model as inspect_model
     from qengine.analysis.search import SearchOptions as SearchOptions
     from qengine.analysis.search import search as search
@@ -28,6 +30,8 @@ if TYPE_CHECKING:  # the same names for type checkers; a test compares them with
     from qengine.deploy.vectors import VectorOptions as VectorOptions
     from qengine.deploy.vectors import export_vectors as export_vectors
     from qengine.errors import QEngineError as QEngineError
+    from qengine.html_report import ReportOptions as ReportOptions
+    from qengine.html_report import report as report
     from qengine.model.custom import FixedPoint as FixedPoint
     from qengine.model.custom import RegisteredOperator as RegisteredOperator
     from qengine.model.custom import register_operator as register_operator
@@ -52,6 +56,7 @@ _MODULE_OF = {
     "CProject": "deploy.c",
     "Calibration": "quantization.calibration",
     "CalibrationOptions": "quantization.calibration",
+    "Evaluation": "analysis.evaluation",
     "FixedPoint": "model.custom",
     "Grid": "analysis.sweep",
     "InferenceSession": "runtime.session",
@@ -61,6 +66,7 @@ _MODULE_OF = {
     "QEngineError": "errors",
     "QFormat": "qformat",
     "RegisteredOperator": "model.custom",
+    "ReportOptions": "html_report",
     "Rounding": "qformat",
     "SearchOptions": "analysis.search",
     "SessionOptions": "runtime.options",
@@ -73,6 +79,7 @@ _MODULE_OF = {
     "compare": "deploy.compare",
     "correct": "quantization.correction",
     "dequantize": "qformat",
+    "evaluate": "analysis.evaluation",
     "export_c": "deploy.c",
     "export_vectors": "deploy.vectors",
     "inspect_model": "analysis.inspection",
@@ -80,6 +87,7 @@ _MODULE_OF = {
     "quantize": "qformat",
     "quantize_model": "quantization.qdq",
     "register_operator": "model.custom",
+    "report": "html_report",
     "search": "analysis.search",
     "sweep": "analysis.sweep",
 }

@@ -74,6 +74,12 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a text as UTF-8, with the same bytes on every system, whole or not at all; see `replacing`."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
 @contextmanager
 def replacing_folder(path: str | os.PathLike[str], is_replaceable: Callable[[Path], bool]) -> Iterator[Path]:
     """Yield a temporary folder in the folder of `path`, and move it to `path` if the block succeeds.

@@ -6,8 +6,9 @@ A message is one line. It says what was found and where, what is allowed, and wh
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
-from difflib import get_close_matches
+from collections.abc import Iterable, Mapping
+
+from qengine.spelling import nearest
 
 _MAX_MESSAGE = 1000  # characters
 _MAX_LINE = 200
@@ -27,10 +28,22 @@ def first_line(error: BaseException) -> str:
     return line if len(line) <= _MAX_LINE else f"{line[:_MAX_LINE]}..."
 
 
-def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """Return "; did you mean 'NAME'?" with the most similar of the names, or "" where none is similar."""
-    close = get_close_matches(name, list(names), 1)
-    return f"; did you mean '{close[0]}'?" if close else ""
+def did_you_mean(name: str, names: Iterable[str], meanings: Mapping[str, str] | None = None) -> str:
+    """Return "; did you mean 'NAME'?" with the name that is most probably meant, or "" where none is near.
+
+    Parameters
+    ----------
+    name
+        Name as typed.
+    names
+        Names that there are.
+    meanings
+        Names that others use for the same things, in lower case, and the name here of each.
+    """
+    known = list(names)
+    meant = (meanings or {}).get(str(name).strip().casefold().replace("-", "_").replace(" ", "_"))
+    close = meant if meant in known else nearest(str(name), known)
+    return f"; did you mean '{close}'?" if close else ""
 
 
 class QEngineError(Exception):
@@ -79,6 +92,14 @@ class TargetError(QEngineError):
 
 class OptionError(QEngineError):
     """An option of a session or a command is not valid, or not valid together with the others."""
+
+
+class MissingPackageError(OptionError):
+    """A package is not installed that only some results need; the message names the extra that installs it."""
+
+
+class ProjectError(QEngineError):
+    """A project file cannot be read or written, or has a key, a value or a path that is not allowed."""
 
 
 class SweepError(QEngineError):

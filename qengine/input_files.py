@@ -1,7 +1,9 @@
 """Opening of the files that a user gives: regular files only, as a pipe or a device may never end."""
 
+import io
 import os
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,7 +21,18 @@ _KINDS = (
 )
 
 
-def open_input(path: str | os.PathLike[str]) -> BinaryIO:
+@dataclass(frozen=True)
+class Encoded:
+    """Content of a file that is in memory, such as an image in a table, with the words that errors have for it."""
+
+    content: bytes
+    label: str
+
+    def __str__(self) -> str:
+        return self.label
+
+
+def open_input(path: str | os.PathLike[str] | Encoded) -> BinaryIO:
     """Return a regular file opened for reading; a link to one is followed.
 
     Raises
@@ -31,6 +44,8 @@ def open_input(path: str | os.PathLike[str]) -> BinaryIO:
     ValueError
         If the path holds a NUL.
     """
+    if isinstance(path, Encoded):
+        return io.BytesIO(path.content)
     file = open(path, "rb", opener=_open_at_once)  # noqa: SIM115 - the caller closes it
     try:
         check_regular(os.fstat(file.fileno()).st_mode, path)

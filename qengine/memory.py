@@ -7,8 +7,10 @@ compute, sections for what they keep between plans. Where no budget is active, n
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -27,6 +29,9 @@ MAX_ELEMENTS = 1 << 30
 
 _SHARE = 0.8
 """Part of the machine's memory that a run may use by default."""
+
+_GUESSED_BYTES = 1 << 34
+"""Memory of a machine that does not say it."""
 
 _CGROUP_FILES = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
@@ -53,10 +58,7 @@ _budget: ContextVar[_Budget | None] = ContextVar("qengine_memory", default=None)
 @cache
 def machine_bytes() -> int:
     """Return the memory of the machine, or of the container that limits it."""
-    try:
-        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # not a POSIX system
-        total = 1 << 34
+    total = _installed_bytes() or _GUESSED_BYTES
     for name in _CGROUP_FILES:
         try:
             text = Path(name).read_text(encoding="ascii").strip()
@@ -65,6 +67,18 @@ def machine_bytes() -> int:
         if text.isdigit():
             total = min(total, int(text))
     return total
+
+
+def _installed_bytes() -> int:
+    """Return the memory of the machine; 0 where the system does not say it."""
+    if sys.platform == "win32":
+        size = ctypes.c_ulonglong()
+        ctypes.windll.kernel32.GetPhysicallyInstalledSystemMemory(ctypes.byref(size))
+        return size.value << 10
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        return 0
 
 
 def default_limit() -> int:

@@ -1,4 +1,4 @@
-"""Print the tables of docs/corrections.md.
+"""Print the tables of docs/how-to/corrections.md.
 
 python tests/correction_table.py
 """

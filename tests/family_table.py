@@ -1,4 +1,4 @@
-"""Print the table of docs/families.md.
+"""Print the table of docs/reference/families.md.
 
 python tests/family_table.py
 """

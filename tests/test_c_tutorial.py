@@ -13,7 +13,7 @@ from qengine import cli
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "examples" / "cortex-m4"
-PAGE = (ROOT / "docs" / "c-tutorial.md").read_text()
+PAGE = (ROOT / "docs/tutorials/cortex-m4.md").read_text()
 PROGRAMS = ("make", "gcc", "arm-none-eabi-gcc", "qemu-system-arm")
 COMMANDS = re.findall(r"^(?:python|qengine|make|arm-none-eabi-gcc|qemu-system-arm) .*", PAGE, re.MULTILINE)
 

@@ -17,7 +17,7 @@ from qengine.model.eager.evaluators import linear_algebra
 from qengine.model.ops import functions
 
 ROOT = Path(__file__).parent.parent
-PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("qengine/data/zoo/*.md")]
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("qengine/data/zoo/*.md")]
 MODULES = [
     importlib.import_module(module.name)
     for module in pkgutil.walk_packages(qengine.__path__, "qengine.")
@@ -44,12 +44,12 @@ def test_examples_in_docstrings(module):
 @pytest.mark.parametrize(
     ("page", "folder"),
     [
-        ("architecture.md", "kernels"),
-        ("architecture.md", "qengine/model"),
-        ("architecture.md", "qengine/runtime"),
-        ("architecture.md", "qengine/runtime/plan"),
-        ("architecture.md", "qengine/deploy/c"),
-        ("kernels.md", "qengine/runtime/native"),
+        ("development/architecture.md", "kernels"),
+        ("development/architecture.md", "qengine/model"),
+        ("development/architecture.md", "qengine/runtime"),
+        ("development/architecture.md", "qengine/runtime/plan"),
+        ("development/architecture.md", "qengine/deploy/c"),
+        ("development/kernels.md", "qengine/runtime/native"),
     ],
 )
 def test_the_layout_names_every_file(page, folder):
@@ -83,7 +83,7 @@ def test_the_readme_shows_what_inspect_prints(monkeypatch, capsys):
 
 
 def test_the_page_on_blame_shows_what_its_command_prints(tmp_path, monkeypatch, capsys):
-    page = (ROOT / "docs/which-layer.md").read_text()
+    page = (ROOT / "docs/how-to/which-layer.md").read_text()
     (calibrate,) = re.findall(r"^qengine (calibrate digits.*)", page, re.MULTILINE)
     (inspect_digits,) = re.findall(r"^qengine (inspect digits.*)", page, re.MULTILINE)
     monkeypatch.chdir(tmp_path)
@@ -99,7 +99,7 @@ def test_the_page_on_blame_shows_what_its_command_prints(tmp_path, monkeypatch, 
 
 
 def test_sweeps_shows_what_its_command_prints(tmp_path, monkeypatch, capsys):
-    page = (ROOT / "docs/sweeps.md").read_text()
+    page = (ROOT / "docs/how-to/sweeps.md").read_text()
     assert "\nqengine sweep digits --bits 2-16 -o results\n" in page
     monkeypatch.chdir(tmp_path)
     assert cli.main(["sweep", "digits", "--bits", "7,8", "-o", "results"]) == 0
@@ -117,13 +117,13 @@ def test_sweeps_shows_what_its_command_prints(tmp_path, monkeypatch, capsys):
 
 def test_sweeps_has_every_column():
     listed = re.findall(
-        r"^\| (`.*?) \|", (ROOT / "docs/sweeps.md").read_text().split("have these columns")[1], re.MULTILINE
+        r"^\| (`.*?) \|", (ROOT / "docs/how-to/sweeps.md").read_text().split("have these columns")[1], re.MULTILINE
     )
     assert tuple(re.findall(r"`(\w+)`", " ".join(listed))) == columns()
 
 
 def test_the_operators_that_are_shown_are_those_that_there_are():
-    page = (ROOT / "docs/adding-an-operator.md").read_text()
+    page = (ROOT / "docs/development/adding-an-operator.md").read_text()
     shown = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     for block, module, names in zip(
         shown, (functions, linear_algebra), (("operator", "Table"), ("evaluator", "ModelError")), strict=True
@@ -136,7 +136,7 @@ def test_the_operators_that_are_shown_are_those_that_there_are():
 
 
 def test_the_page_on_c_shows_what_the_export_prints(tmp_path, monkeypatch, capsys):
-    page = (ROOT / "docs" / "c.md").read_text()
+    page = (ROOT / "docs/how-to/c.md").read_text()
     (command,) = re.findall(r"^qengine (export c digits .*) --verify$", page, re.MULTILINE)
     monkeypatch.chdir(tmp_path)
     assert cli.main(command.split()) == 0

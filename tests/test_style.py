@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 SOURCES = sorted(
     [*ROOT.glob("kernels/**/*.py"), *(p for p in ROOT.glob("qengine/**/*.py") if "kernels" not in p.parts)]
 )
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 MAX_LINES = 400
 MAX_PARAMETERS = 12
 

@@ -7,6 +7,7 @@ Without data, the formats alone tell of a Concat whose format leaves nothing of 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,27 @@ from qengine.runtime.plan.plan import BoundStep
 _REMEDY = "16 bits for it in the formats, or a calibration with --output-bits 16"
 
 
+@dataclass
+class OutputRanges:
+    """Ranges of the channels of an output over runs.
+
+    Attributes
+    ----------
+    format : format of the output.
+    channels : largest magnitude of each channel in float32.
+    elements : number of elements of all runs.
+    """
+
+    format: QFormat
+    channels: ChannelRanges = field(default_factory=ChannelRanges)
+    elements: int = 0
+
+    def add(self, exact: NDArray[np.floating]) -> None:
+        """Add the values of a run in float32."""
+        self.channels.add(exact)
+        self.elements += exact.size
+
+
 def lost_by_format(bound_steps: Iterable[BoundStep]) -> list[str]:
     """Return notes on parts of Concats that the formats alone make zeros, or leave a few steps."""
     found = []
@@ -37,7 +59,7 @@ def lost_in_run(
     bound_steps: Iterable[BoundStep],
     ranges: Mapping[str, float],
     zeros: Iterable[str],
-    outputs: Mapping[str, tuple[QFormat, NDArray[np.floating]]],
+    outputs: Mapping[str, OutputRanges],
 ) -> list[str]:
     """Return notes on what lost its signal in a run, the worst first.
 
@@ -52,7 +74,7 @@ def lost_in_run(
     zeros
         Tensors with no code but 0, and values that are not 0.
     outputs
-        Format of each output that has one, and its values in float32.
+        Ranges of each output that has a format.
     """
     sources = Sources(graph)
     found = []
@@ -62,14 +84,13 @@ def lost_in_run(
     for name, part, _, fmt in _joins(bound_steps):
         if part in ranges and name in ranges:
             found += losses_of(f"part '{part}'", ranges[part], name, ranges[name], fmt, _REMEDY)
-    for name, (fmt, exact) in outputs.items():
-        channels = ChannelRanges()
-        channels.add(exact)
-        lost, range_ = channels.lost_in(fmt)
-        is_certain = exact.size >= ENOUGH * len(channels.most) and not sources.is_bounded(name)
+    for name, output in outputs.items():
+        channels = output.channels
+        lost, range_ = channels.lost_in(output.format)
+        is_certain = output.elements >= ENOUGH * len(channels.most) and not sources.is_bounded(name)
         if len(lost) and is_certain:
             words, whole = listed(lost, len(channels.most)), float(channels.most.max())
-            found += losses_of(words, range_, name, whole, fmt, _REMEDY)
+            found += losses_of(words, range_, name, whole, output.format, _REMEDY)
     return worst(_of_each(found))
 
 

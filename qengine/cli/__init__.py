@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
+from qengine.cli.typed_words import read_words
 from qengine.cli.warnings_shown import show_warnings
 from qengine.errors import QEngineError
 
@@ -33,6 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     _make_safe()
     show_warnings()
+    try:
+        words = read_words(words)
+    except QEngineError as error:
+        return _fail(error)
     with _leaving_at_interrupt():
         app, abort = _application(words)
     try:
@@ -54,11 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(QEngineError(f"cannot write to standard output: {error.strerror or error}"))
     except Exception as error:
         # A usage error of Typer, whose class differs between versions of Typer.
-        describe = getattr(error, "format_message", None)
-        if describe is None:
+        if getattr(error, "format_message", None) is None:
             raise
-        command = getattr(getattr(error, "ctx", None), "command_path", "qengine")
-        return _fail(QEngineError(f"{describe()} (see '{command} --help')"))
+        from qengine.cli.usage import usage_message
+
+        return _fail(QEngineError(usage_message(error, words)))
     return answer if isinstance(answer, int) else getattr(answer, "status", _DONE)
 
 

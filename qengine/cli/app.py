@@ -10,13 +10,32 @@ from typing import Annotated, Any
 import typer
 
 from qengine import __version__
-from qengine.cli.arguments import expanded, unwrapped
+from qengine.cli.arguments import expanded
+from qengine.cli.help_text import Command, Group
+from qengine.cli.project.command import NoProject, ProjectCommand, ProjectFile, with_project
+from qengine.cli.project.find import without_project
 
-COMMANDS = ("run", "inspect", "calibrate", "quantize", "sweep", "search", "bench", "compare", "targets")
+COMMANDS = (
+    *("init", "run", "inspect", "calibrate", "quantize", "sweep", "search", "report", "compare", "targets", "bench"),
+    "doctor",
+)
 """The commands in the order of the help; each is the function of its name in the module of its name."""
+
+WITHOUT_PROJECT = ("init",)
+"""Commands that take nothing from a project file."""
 
 GROUPS = {"export": ("Write what a device or its team needs.", ("vectors", "c"))}
 """Groups of commands: the help, and the names of the functions in the module of the group's name."""
+
+
+_HELP = """Run ONNX networks in float32 or in exact Qm.n fixed point, and find the formats that are good enough.
+
+qengine run srcnn --qformat Q4.3 -o out.png
+
+qengine calibrate digits --bits 8 -o formats.json
+
+qengine run digits --formats formats.json
+"""
 
 
 def application(words: Sequence[str]) -> typer.Typer:
@@ -27,22 +46,23 @@ def application(words: Sequence[str]) -> typer.Typer:
     """
     app = typer.Typer(
         name="qengine",
-        help="Run ONNX networks in float32 or in exact Qm.n fixed point.",
+        cls=Group,
+        help=_HELP,
         no_args_is_help=True,
         add_completion=not (words and words[0] in (*COMMANDS, *GROUPS)),
         pretty_exceptions_enable=False,
-        rich_markup_mode="rich",
+        rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_options)
-    words = words or _completed()
+    words = without_project(words or _completed())
     word = words[0] if words else ""
     found = _described if _only_lists(word) else _imported
     for name in _called(word):
         if name in GROUPS:
             app.add_typer(_group(name, words[1:2], found))
         else:
-            app.command(name=name)(found(name, name))
+            app.command(name=name, cls=_class(name))(found(name, name))
     return app
 
 
@@ -53,7 +73,13 @@ def _only_lists(word: str) -> bool:
 
 def _imported(module: str, name: str) -> Callable[..., Any]:
     """Return the command of a module for Typer."""
-    return expanded(getattr(import_module(f"qengine.cli.{module}"), name))
+    command = expanded(getattr(import_module(f"qengine.cli.{module}"), name))
+    return command if name in WITHOUT_PROJECT else with_project(command)
+
+
+def _class(name: str) -> type[Command]:
+    """Return the class of a command."""
+    return Command if name in WITHOUT_PROJECT else ProjectCommand
 
 
 def _described(module: str, name: str) -> Callable[..., Any]:
@@ -66,7 +92,7 @@ def _described(module: str, name: str) -> Callable[..., Any]:
     def command() -> None: ...
 
     functions = (node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef) and node.name == name)
-    command.__doc__ = unwrapped(ast.get_docstring(next(functions)) or "")
+    command.__doc__ = ast.get_docstring(next(functions)) or ""
     return command
 
 
@@ -87,10 +113,10 @@ def _called(word: str) -> tuple[str, ...]:
 def _group(name: str, words: Sequence[str], found: Callable[[str, str], Callable[..., Any]]) -> typer.Typer:
     """Return a group of commands, which `found` gives by the name of their module and their own."""
     help_text, commands = GROUPS[name]
-    group = typer.Typer(name=name, help=help_text, no_args_is_help=True, rich_markup_mode="rich")
+    group = typer.Typer(name=name, cls=Group, help=help_text, no_args_is_help=True, rich_markup_mode=None)
     group.callback()(lambda: None)  # a group of one command keeps the command's name
     for command in words if words and words[0] in commands else commands:
-        group.command(name=command)(found(name, command))
+        group.command(name=command, cls=_class(command))(found(name, command))
     return group
 
 
@@ -104,5 +130,7 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
+    project: ProjectFile = None,
+    no_project: NoProject = False,
 ) -> None:
     """Run ONNX networks in float32 or in exact Qm.n fixed point."""

@@ -41,15 +41,10 @@ def expanded(command: Command) -> Command:
         built = {name: group(**{f.name: options.pop(f.name) for f in fields(group)}) for name, group in groups.items()}
         return command(**built, **options)
 
-    callback.__name__, callback.__doc__ = command.__name__, unwrapped(getdoc(command) or "")
+    callback.__name__, callback.__doc__ = command.__name__, getdoc(command) or ""
     callback.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     callback.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
     return callback
-
-
-def unwrapped(text: str) -> str:
-    """Return a text with each paragraph on one line: Typer would keep the line breaks of the source."""
-    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
 def _fields(group: type[Any]) -> Iterator[Parameter]:

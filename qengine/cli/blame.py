@@ -9,7 +9,9 @@ import numpy as np
 import typer
 
 from qengine.analysis.blame import Blame, blame
-from qengine.analysis.blame.plot import check_plot, draw_histogram
+from qengine.analysis.blame.overview import draw_overview
+from qengine.analysis.blame.plot import draw_histogram
+from qengine.analysis.figures import check_file, write
 from qengine.atomic_files import check_writable
 from qengine.cli import options
 from qengine.cli.output.blame import as_json, as_tables, write_csv
@@ -19,8 +21,8 @@ from qengine.data import zoo
 from qengine.data.datasets import Dataset
 from qengine.errors import OptionError, did_you_mean
 
-ALL = "all"
-"""Value of --plot that stands for every tensor."""
+ALL, OVERVIEW = "all", "overview"
+"""Values of --plot that stand for every tensor, and for one figure of all."""
 
 PANEL = "Noise of each tensor"
 """Title of the panel of these options in `--help`."""
@@ -46,14 +48,19 @@ class BlameOptions:
         str | None,
         typer.Option(
             metavar="TENSOR",
-            help="Plot a tensor's histogram with its format, to -o FILE.png; all plots every tensor, to -o FOLDER.",
+            help="Draw the values of a tensor with its format, or overview: all tensors in one figure, to -o FILE; all "
+            "draws both, to -o FOLDER.",
             rich_help_panel=PANEL,
         ),
     ] = None
     out: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--out", metavar="FILE", help="With --plot: a .png, .svg or .pdf, or a folder.", rich_help_panel=PANEL
+            "-o",
+            "--out",
+            metavar="FILE",
+            help="With --plot: a .png, .svg or .pdf file, or a folder.",
+            rich_help_panel=PANEL,
         ),
     ] = None
 
@@ -62,14 +69,14 @@ class BlameOptions:
         if self.csv is not None:
             check_writable(self.csv)
         if (self.plot is None) != (self.out is None):
-            raise OptionError("--plot TENSOR needs -o FILE.png, and --plot all needs -o FOLDER; -o needs --plot")
+            raise OptionError("--plot needs -o: TENSOR and overview a FILE.png, and all a FOLDER; -o needs --plot")
         if self.out is None:
             return
         if self.plot != ALL:
-            check_plot(self.out)
+            check_file(self.out)
             check_writable(self.out)
         else:
-            check_plot(f"{ALL}.png")
+            check_file(f"{ALL}.png")
             if self.out.exists() and not self.out.is_dir():
                 raise OptionError(f"--plot all needs a folder, and {self.out} is a file")
 
@@ -85,8 +92,9 @@ class BlameOptions:
 
     def check_tensor(self, names: Sequence[str]) -> None:
         """Raise OptionError if --plot names no tensor in fixed point."""
-        if self.plot is not None and self.plot not in (ALL, *names):
-            raise OptionError(f"no tensor in fixed point is named '{self.plot}'{did_you_mean(self.plot, names)}")
+        if self.plot is not None and self.plot not in (ALL, OVERVIEW, *names):
+            near = did_you_mean(self.plot, [*names, OVERVIEW])
+            raise OptionError(f"no tensor in fixed point is named '{self.plot}'{near}")
 
     def _plots(self, result: Blame, plot: str, out: Path) -> Iterator[str]:
         try:
@@ -94,6 +102,10 @@ class BlameOptions:
                 out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OptionError(f"cannot make the folder {out}: {error.strerror or error}") from None
+        if plot in (ALL, OVERVIEW) and not (plot == OVERVIEW and OVERVIEW in result.histograms):
+            path = out if plot == OVERVIEW else out / f"000_{OVERVIEW}.png"
+            write(draw_overview(result), path)
+            yield str(path)
         for i, one in enumerate(result.tensors, 1):
             if plot not in (ALL, one.name):
                 continue

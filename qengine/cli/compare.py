@@ -54,9 +54,9 @@ class CompareOptions:
     order: Annotated[
         str,
         typer.Option(
-            "--layout",
-            metavar="auto|L",
-            help="Order of the elements in the dump, such as NCHW, NHWC or NCHW16c.",
+            "--element-order",
+            metavar="ORDER",
+            help="Order of the elements in the dump: nchw, nhwc, blocks of channels as nchw16c, or auto to find out.",
             rich_help_panel=PANEL,
         ),
     ] = "auto"
@@ -80,13 +80,13 @@ class CompareOptions:
     ] = False
     html: Annotated[
         Path | None,
-        typer.Option("-o", "--out", metavar="FILE.html", help="Write a page with heat maps.", rich_help_panel=PANEL),
+        typer.Option("-o", "--out", metavar="FILE", help="Write a page with heat maps.", rich_help_panel=PANEL),
     ] = None
     learned: Annotated[
         Path | None,
         typer.Option(
             "--learn",
-            metavar="FILE.toml",
+            metavar="FILE",
             help="Write the simplest rules that explain every operator as a target.",
             rich_help_panel=PANEL,
         ),
@@ -103,7 +103,7 @@ def compare(
     *,
     reference: Reference,
     dump: DumpPath,
-    data: options.DataBesideLayout,
+    data: options.DataOptions,
     compared: CompareOptions,
     fixed: options.FixedPointOptions,
     kernels: options.KernelOptions,
@@ -155,13 +155,13 @@ def _is_dump(path: str) -> bool:
 
 def _subject(
     reference: str,
-    data: options.DataBesideLayout,
+    data: options.DataOptions,
     compared: CompareOptions,
     fixed: options.FixedPointOptions,
     kernels: options.KernelOptions,
 ) -> Subject:
     if is_pack_folder(reference):
-        if data != options.DataBesideLayout():
+        if data != options.DataOptions():
             raise OptionError("a pack has its own inputs: leave out -i, --data and how they are read")
         if compared.model_of_pack is None:
             if fixed != options.FixedPointOptions():
@@ -181,7 +181,7 @@ def _subject(
 
 def _subject_of_c(
     reference: str,
-    data: options.DataBesideLayout,
+    data: options.DataOptions,
     compared: CompareOptions,
     fixed: options.FixedPointOptions,
     kernels: options.KernelOptions,
@@ -198,7 +198,7 @@ def _subject_of_c(
 
 
 def _with_samples(
-    model: str, session: InferenceSession, data: options.DataBesideLayout, kernels: options.KernelOptions
+    model: str, session: InferenceSession, data: options.DataOptions, kernels: options.KernelOptions
 ) -> Subject:
     entry = zoo.find(model)
     if data.data is not None:
@@ -218,7 +218,7 @@ def _with_samples(
     return Subject(session)
 
 
-def _with_inputs(model: str, subject: Subject, read: Dump, data: options.DataBesideLayout) -> Subject:
+def _with_inputs(model: str, subject: Subject, read: Dump, data: options.DataOptions) -> Subject:
     """Return a subject with the inputs in the dump; for a bundled model, with its sample where the dump has none."""
     try:
         return subject_of_inputs(subject.session, read, subject.aliases)
@@ -229,8 +229,8 @@ def _with_inputs(model: str, subject: Subject, read: Dump, data: options.DataBes
         return Subject(subject.session, [dict(entry.sample(data.preprocessing(entry)).feeds)], ["0"])
 
 
-def _refuse_options(fixed: options.FixedPointOptions, data: options.DataBesideLayout, compared: CompareOptions) -> None:
-    if fixed != options.FixedPointOptions() or data != options.DataBesideLayout():
+def _refuse_options(fixed: options.FixedPointOptions, data: options.DataOptions, compared: CompareOptions) -> None:
+    if fixed != options.FixedPointOptions() or data != options.DataOptions():
         raise OptionError("two dumps are compared unchanged: leave out formats, rules and inputs")
     for name, value in (("--learn", compared.learned), ("-o", compared.html), ("--model", compared.model_of_pack)):
         if value is not None:

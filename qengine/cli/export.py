@@ -14,7 +14,6 @@ from qengine.cli import options, parsing
 from qengine.cli.answer import Answer
 from qengine.cli.command_line import written_line
 from qengine.cli.operators import run_files
-from qengine.cli.options.panels import INPUTS
 from qengine.cli.output import c as output_of_c
 from qengine.cli.output.progress import status
 from qengine.cli.output.vectors import as_json, as_tables
@@ -41,10 +40,6 @@ Folder = Annotated[
         help="Folder to write. A pack that is there is replaced, any other folder is refused.",
         rich_help_panel=PACK,
     ),
-]
-Samples = Annotated[
-    int | None,
-    typer.Option(min=1, metavar="N", help="Use the first N samples of the data.", rich_help_panel=INPUTS),
 ]
 
 
@@ -85,8 +80,8 @@ class PackOptions:
     element_order: Annotated[
         str,
         typer.Option(
-            "--layout",
-            metavar="L",
+            "--element-order",
+            metavar="ORDER",
             help="Order of elements in files other than .npy: nchw, nhwc, or channels in blocks, as nchwc4.",
             rich_help_panel=PACK,
         ),
@@ -95,12 +90,12 @@ class PackOptions:
         int,
         typer.Option(min=0, metavar="N", help="Most edge vectors of the network; 0 for none.", rich_help_panel=PACK),
     ] = 8
-    no_operator_vectors: Annotated[
+    operator_vectors: Annotated[
         bool,
         typer.Option(
-            "--no-operator-vectors", metavar="", help="Make no vectors of single operators.", rich_help_panel=PACK
+            "--operator-vectors/--no-operator-vectors", help="Make vectors of single operators.", rich_help_panel=PACK
         ),
-    ] = False
+    ] = True
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the searches.", rich_help_panel=PACK)] = 0
 
     def vector_options(self) -> VectorOptions:
@@ -111,9 +106,9 @@ class PackOptions:
             tensors=self.tensors,
             lanes=self.lanes,
             first_lane=self.first_lane,
-            layout=self.element_order,
+            element_order=self.element_order,
             edges=self.edges,
-            operator_vectors=not self.no_operator_vectors,
+            operator_vectors=self.operator_vectors,
             seed=self.seed,
         )
 
@@ -193,8 +188,7 @@ def vectors(
     *,
     model: options.Model,
     out: Folder,
-    data: options.DataBesideLayout,
-    samples: Samples = None,
+    data: options.DataOptions,
     pack: PackOptions,
     fixed: options.FixedPointOptions,
     kernels: options.KernelOptions,
@@ -202,13 +196,11 @@ def vectors(
 ) -> str:
     """Write a golden pack for a hardware team: codes of every tensor, edge vectors, a mutation score, test benches.
 
-    qengine export vectors digits --qformat Q4.3 --samples 4 --as hex -o pack
+    qengine export vectors digits --qformat Q4.3 --limit 4 --as hex -o pack
 
     qengine export vectors model.onnx --formats formats.json --data set.npz --target cmsis-nn-q7 -o pack
     """
     wanted = pack.vector_options()
-    if samples is not None and data.limit is not None:
-        raise OptionError("--samples and --limit say the same: give one of them")
     entry = zoo.find(model)
     check_folder(out, is_pack)
     settings = fixed.session_options(kernels)
@@ -226,7 +218,7 @@ def vectors(
             feeds = [data.arrays(session.graph, data.preprocessing(entry), kernels.max_elements)]
         else:
             dataset = data.open(name, entry, session.graph, kernels.max_elements)
-            count = samples or data.limit or 4
+            count = data.limit or _SAMPLES
             feeds = []
             for batch in dataset.batches():
                 if len(feeds) * dataset.batch >= count:

@@ -10,6 +10,7 @@ from types import ModuleType
 
 from qengine.errors import OptionError, QEngineError, first_line
 from qengine.input_files import read_input
+from qengine.near_files import missing_file
 
 
 def run_files(paths: Sequence[Path]) -> None:
@@ -29,7 +30,8 @@ def _run(path: Path) -> None:
     try:
         source = read_input(path)
     except OSError as error:
-        raise OptionError(f"{what}: {error.strerror or error}") from None
+        near = missing_file(path) if isinstance(error, FileNotFoundError) else ""
+        raise OptionError(f"{what}: {error.strerror or error}{near}") from None
     # A module name that no other file has, and the same each time: a second run replaces the operators of the first.
     name = f"{path.stem}_{hashlib.sha256(os.path.realpath(path).encode()).hexdigest()[:12]}"
     module = sys.modules[name] = ModuleType(name)

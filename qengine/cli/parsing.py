@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from qengine.data.preprocessing import Preprocessing
 from qengine.data.read import read_value
-from qengine.errors import FeedError, OptionError
+from qengine.errors import FeedError, OptionError, did_you_mean
 from qengine.model.graph import Graph
 from qengine.model.rules import Rules
 from qengine.targets.origin import Origin
@@ -36,23 +36,24 @@ def _ratio(text: str) -> float:
     return float(above) / float(below) if slash else float(above)
 
 
-def widths(option: str, text: str) -> list[int]:
-    """Return the whole numbers of an option such as 4,6-8; a range includes both ends.
+def widths(option: str, text: str, bound: int = 16) -> list[int]:
+    """Return the numbers of bits of an option such as 4,6-8, each from 2 to a bound; a range includes both ends.
 
     Raises
     ------
     OptionError
-        If the text has another form, or a range runs backwards.
+        If the text has another form, a number is out of bounds, or a range runs backwards.
     """
     result: list[int] = []
     for part in words(option, text):
-        least, dash, most = part.partition("-")
-        if not all(one.isascii() and one.isdigit() and len(one) < 4 for one in ((least, most) if dash else (least,))):
+        least, dash, last = part.partition("-")
+        if not all(one.isascii() and one.isdigit() and len(one) < 4 for one in ((least, last) if dash else (least,))):
             raise OptionError(f"{option} '{text}' is not a list of whole numbers and ranges, such as 4,6-8")
-        several = range(int(least), int(most or least) + 1)
-        if not several:
-            raise OptionError(f"{option} {part} runs backwards: give {most}-{least}")
-        result += several
+        if not 2 <= int(least) <= int(last or least) <= bound:
+            if int(last or least) < int(least):
+                raise OptionError(f"{option} {part} runs backwards: give {last}-{least}")
+            raise OptionError(f"{option} {part}: numbers of bits are 2 to {bound}")
+        result += range(int(least), int(last or least) + 1)
     return result
 
 
@@ -169,7 +170,9 @@ def _name(text: str, declared: Mapping[str, Any], option: str = "-i", syntax: st
         return max(matching, key=len)
     if "=" not in text:
         raise OptionError(f"{option} '{text}' is not {syntax}; the inputs are {_listed(declared)}")
-    raise FeedError(f"the model has no input '{text.partition('=')[0]}'; its inputs are {_listed(declared)}")
+    typed = text.partition("=")[0]
+    near = did_you_mean(typed, declared)
+    raise FeedError(f"the model has no input '{typed}'{near}; its inputs are {_listed(declared)}")
 
 
 def _listed(names: Iterable[str]) -> str:

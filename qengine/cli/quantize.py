@@ -21,12 +21,12 @@ from qengine.quantization.correction import describe_recipes, needs_data
 from qengine.quantization.qdq import quantize_model
 from qengine.runtime.options import SessionOptions
 
-ModelOut = Annotated[Path, typer.Option("-o", "--out", metavar="OUT", help="ONNX file to write.")]
+ModelOut = Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="ONNX file to write.")]
 QFormat = Annotated[
     str | None,
     typer.Option(
         "--qformat",
-        metavar="F",
+        metavar="FORMAT",
         help="Format of activations that --formats does not name, or that no run of the data computed.",
     ),
 ]
@@ -41,7 +41,7 @@ Writes = Annotated[
 ]
 Recipe = Annotated[
     str,
-    typer.Option(metavar="R", help=f"Corrections: {describe_recipes()}. best keeps what helps on held-out runs."),
+    typer.Option(metavar="RECIPE", help=f"Corrections: {describe_recipes()}. best keeps what helps on held-out runs."),
 ]
 
 

@@ -13,7 +13,9 @@ from qengine.analysis.advice import Advice, advise
 from qengine.analysis.report import Comparison, compare
 from qengine.atomic_files import check_writable
 from qengine.cli import options
+from qengine.cli.evaluation import SavedOutputs, evaluate_data
 from qengine.cli.operators import run_files
+from qengine.cli.options.fail_under import answer
 from qengine.cli.options.panels import INPUTS
 from qengine.cli.output.progress import status
 from qengine.cli.output.result import RunResult
@@ -25,8 +27,9 @@ from qengine.data.preprocessing import Preprocessing
 from qengine.data.read import is_image, read_value
 from qengine.data.write import check_out, write_outputs
 from qengine.errors import OptionError
-from qengine.metrics.quality import Truth, qualities, read_truth
+from qengine.metrics.quality import Quality, Truth, qualities, read_truth
 from qengine.metrics.tasks import is_scores
+from qengine.metrics.thresholds import shortfalls
 from qengine.model.formats.files import format_to_json, write_formats
 from qengine.model.graph import Value
 from qengine.qformat import QFormat
@@ -44,7 +47,7 @@ class OutputOptions:
         typer.Option(
             "-o",
             "--out",
-            metavar="OUT",
+            metavar="FILE",
             help="Save the outputs: .png (one image), .npy, .npz.",
             rich_help_panel=INPUTS,
         ),
@@ -72,24 +75,46 @@ class OutputOptions:
 def run(
     *,
     model: options.Model,
-    source: options.InputOptions,
+    source: options.DataOptions,
     output: OutputOptions,
     fixed: options.FixedPointOptions,
     kernels: options.KernelOptions,
+    failing: options.ThresholdOptions,
     command: options.CommandOptions,
 ) -> str:
-    """Run a model on an input. With a format: in fixed point, and compared with float32.
+    """Run a model on an input, or on all samples of data. With a format: in fixed point, and compared with float32.
 
     qengine run srcnn --qformat Q4.3 -o out.png
 
     qengine run model.onnx -i x=photo.png --scale 1/255 --qformat Q1.6
+
+    qengine run model.onnx --data pictures --formats formats.json --fail-under top1=-0.5%
+
+    Exit status: 0, 1 where a figure of --fail-under is not reached, 2 for an error.
     """
     entry = zoo.find(model)
     path = zoo.path_of(model)
     preprocessing = source.preprocessing(entry)
     settings = fixed.session_options(kernels)
 
+    thresholds = failing.thresholds()
     run_files(command.operators or [])
+    if source.data is not None:
+        if output.expected is not None:
+            raise OptionError("--expected belongs to the input of a single run: data has labels or targets of its own")
+        return evaluate_data(
+            model,
+            open_session(path, settings),
+            source,
+            SavedOutputs(output.out, output.raw),
+            fixed,
+            failing,
+            fetch=output.fetch,
+            max_elements=kernels.max_elements,
+            json=command.json,
+            quiet=command.quiet,
+        )
+    _refuse_data_options(source)
     with status(f"running {model}", quiet=command.quiet), np.errstate(all="ignore"):
         session = open_session(path, settings)
         _check_out(output.out, output.raw, session)
@@ -137,7 +162,24 @@ def run(
     result = RunResult(
         model, fixed, session, feeds, outputs, others, comparison, evaluated, quality, advice, notes, written
     )
-    return (as_json if command.json else as_tables)(result)
+    figures, in_float32 = ({str(one.metric): value(one) for one in quality} for value in (_figure, _float32_figure))
+    return answer((as_json if command.json else as_tables)(result), shortfalls(thresholds, figures, in_float32))
+
+
+def _figure(one: Quality) -> float | None:
+    """Return the figure of a run against the true output or, where there is none, against float32."""
+    return one.against_float32 if one.against_target is None else one.against_target
+
+
+def _float32_figure(one: Quality) -> float | None:
+    return one.float32_against_target
+
+
+def _refuse_data_options(source: options.DataOptions) -> None:
+    """Raise OptionError for an option of data without data."""
+    for name in ("batch", "limit"):
+        if getattr(source, name) is not None:
+            raise OptionError(f"--{name} belongs to the samples of --data: give data, or leave it out")
 
 
 def _check_out(out: Path | None, raw: bool, session: InferenceSession) -> None:

@@ -9,6 +9,7 @@ from qengine.analysis.inspection.costs import all_costs
 from qengine.metrics.declaration import all_metrics
 
 _GOAL = "Goal"
+_COSTS = ", ".join(map(str, all_costs()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +19,7 @@ class GoalOptions:
     metric: Annotated[
         str | None,
         typer.Option(
-            metavar="M",
+            metavar="METRIC",
             help=f"Metric that must not get worse: {', '.join(map(str, all_metrics()))}. Default: top1 where there are "
             "labels, agreement of other classes, psnr of images, else sqnr.",
             rich_help_panel=_GOAL,
@@ -27,7 +28,7 @@ class GoalOptions:
     max_drop: Annotated[
         str | None,
         typer.Option(
-            metavar="D",
+            metavar="DROP",
             help="How much worse than float32 the model may be: percentage points (1%), dB (0.5dB), or 1% of dB. "
             "Default: 1 percentage point or 1 dB.",
             rich_help_panel=_GOAL,
@@ -37,7 +38,7 @@ class GoalOptions:
         float | None,
         typer.Option(
             "--min",
-            metavar="X",
+            metavar="FIGURE",
             help="In place of --max-drop: the figure that is good enough, a share (0.97) or dB.",
             rich_help_panel=_GOAL,
         ),
@@ -52,7 +53,7 @@ class GoalOptions:
     ] = None
     cost: Annotated[
         str,
-        typer.Option(metavar="C", help=f"Cost to minimize: {', '.join(map(str, all_costs()))}.", rich_help_panel=_GOAL),
+        typer.Option(metavar="COST", help=f"Cost to minimize: {_COSTS}.", rich_help_panel=_GOAL),
     ] = "weights"
     bits: Annotated[
         str | None,

@@ -14,7 +14,7 @@ from qengine.cli import sweep_options as grids
 from qengine.cli.output.progress import progress
 from qengine.cli.output.sweep import as_json, as_tables
 from qengine.data import zoo
-from qengine.errors import OptionError, SweepError
+from qengine.errors import MissingPackageError, OptionError
 from qengine.model.loader import load
 from qengine.runtime.options import SessionOptions
 
@@ -35,7 +35,7 @@ def sweep(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> str:
-    """Run a model on data in many arithmetics, and keep the figures of each in DIR.
+    """Run a model on data in many arithmetics, and keep the figures of each in a folder.
 
     qengine sweep digits --bits 2-16 -o results
 
@@ -81,7 +81,7 @@ def sweep(
                 preprocessing=preprocessing,
                 batch=data.batch,
                 limit=data.limit,
-                ssim=not work.no_ssim,
+                ssim=work.ssim,
                 metric=work.metric,
                 retry_failed=work.retry_failed,
                 jobs=work.jobs,
@@ -112,12 +112,12 @@ def _write(result: Sweep, work: grids.WorkOptions) -> tuple[list[Path], list[str
     try:
         written += write_plots(result, work.cost, work.metric)
         return written + write_target_plots(result, work.metric), notes
-    except SweepError as error:  # the rows are kept without plots
+    except MissingPackageError as error:  # the rows are kept without plots
         return written, [*notes, str(error)]
 
 
 def _accumulators(text: str | None) -> list[int | None]:
     widths: list[int | None] = []
     for part in parsing.words("--accumulator-bits", text or "all"):
-        widths += [None] if part == "all" else parsing.widths("--accumulator-bits", part)
+        widths += [None] if part == "all" else parsing.widths("--accumulator-bits", part, 64)
     return widths

@@ -21,7 +21,7 @@ Folder = Annotated[
     typer.Option(
         "-o",
         "--out",
-        metavar="DIR",
+        metavar="FOLDER",
         show_default=False,
         help="Folder of the results. Points that it holds already are not computed again.",
         rich_help_panel=INPUTS,
@@ -127,13 +127,13 @@ class GridOptions:
 class WorkOptions:
     """Metrics, plots and workers of a sweep."""
 
-    no_ssim: Annotated[
-        bool, typer.Option("--no-ssim", metavar="", help="Leave out SSIM of images.", rich_help_panel=RUN)
-    ] = False
+    ssim: Annotated[
+        bool, typer.Option("--ssim/--no-ssim", help="Measure SSIM of images, which takes time.", rich_help_panel=RUN)
+    ] = True
     metric: Annotated[
         str | None,
         typer.Option(
-            metavar="M",
+            metavar="METRIC",
             help=f"Metric of the plots: {', '.join(map(str, all_metrics()))}. Default: the first that the data has.",
             rich_help_panel=RUN,
         ),
@@ -141,7 +141,7 @@ class WorkOptions:
     cost: Annotated[
         str,
         typer.Option(
-            metavar="C",
+            metavar="COST",
             help=f"Cost on the horizontal axis of the Pareto plot: {', '.join(map(str, all_costs()))}.",
             rich_help_panel=RUN,
         ),

@@ -12,9 +12,10 @@ from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from qengine.atomic_files import replacing
 from qengine.data.channels import CHANNELS, channel_axis
+from qengine.data.geometry import Size, changed, check_size, final_size, largest_size
 from qengine.data.preprocessing import CONVERSIONS, Preprocessing
 from qengine.errors import FeedError
-from qengine.input_files import open_input
+from qengine.input_files import Encoded, open_input
 from qengine.memory import MAX_ELEMENTS
 from qengine.model.graph import Dim
 from qengine.model.pictures import READ_ERRORS, fault_of, has_all_rows, is_deep
@@ -32,21 +33,23 @@ _PNG_LEVEL = 4  # files as small as those of zlib's level 6, in a third of the t
 _MOST_16_BITS = 0xFFFF
 _OPAQUE = 255
 _GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N")
+_AS_IT_IS = Preprocessing(convert=("grey", "alpha"))
 _ROTATED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
 
 def read_image(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | Encoded,
     channels: int,
     max_elements: int = MAX_ELEMENTS,
     *,
     height: Dim = None,
     width: Dim = None,
-    convert: Collection[str] = ("grey", "alpha"),
+    preprocessing: Preprocessing = _AS_IT_IS,
 ) -> NDArray[np.uint8]:
     """Return an image file as uint8 pixels (H, W, C), with 3 channels for RGB or 1 for grey.
 
-    The image is turned upright as its EXIF orientation says. Colours become grey where there is one channel.
+    The image is turned upright as its EXIF orientation says, and then resized and cropped. Colours become grey where
+    there is one channel.
 
     Parameters
     ----------
@@ -57,27 +60,30 @@ def read_image(
     max_elements
         Limit on the number of elements. A larger image is refused before it is decoded.
     height, width
-        Size that the image must have; a name or None for any. Another size is refused before decoding.
-    convert
-        Names in `CONVERSIONS`: what may be changed. An image that needs another change is refused.
+        Size that the image must have then; a name or None for any. Another size is refused before decoding.
+    preprocessing
+        The resize, the crop, and what else may be changed. An image that needs another change is refused.
 
     Raises
     ------
     FeedError
-        If the file is not an image or is damaged, needs a change that is not allowed, has several frames, or is too
-        large.
+        If the file is not an image or is damaged, needs a change that is not allowed, has several frames, is too large,
+        or smaller than the crop.
     """
+    convert = preprocessing.convert
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about odd but readable files
             with open_input(path) as file, Image.open(file, formats=_IMAGE_FORMATS) as image:
                 _check(image, f"image {path}", channels, max_elements, convert)
-                if "size" not in convert:
-                    _check_size(image, f"image {path}", height, width)
+                size = _upright_size(image)
+                final = final_size(size, preprocessing, (height, width), f"image {path}")
+                most = largest_size(size, preprocessing, final)
+                check_size(most, channels, max_elements, f"image {path}, resized,")
                 upright = _in_8_bits(ImageOps.exif_transpose(image), f"image {path}")
                 _check_colours(upright, f"image {path}", channels, convert)
                 plain = upright.convert("RGB" if channels == 3 else "L")
-                pixels = np.asarray(_resized(plain, height, width, channels, max_elements))
+                pixels = np.asarray(changed(plain, preprocessing, final))
     except UnidentifiedImageError:
         raise FeedError(f"image {path} is not an image that can be read") from None
     except Image.DecompressionBombError:
@@ -90,12 +96,7 @@ def read_image(
 
 def _check(image: ImageFile.ImageFile, label: str, channels: int, max_elements: int, convert: Collection[str]) -> None:
     """Raise FeedError for an image that is too large, or that Pillow would read only in part."""
-    width, height = image.size
-    if width * height * channels > max_elements:
-        raise FeedError(
-            f"{label} has {width} x {height} pixels, {channels * width * height:,} elements, more than "
-            f"{max_elements:,}; raise the limit (--max-elements, max_elements=) if you need it"
-        )
+    check_size(image.size[::-1], channels, max_elements, label)
     if is_deep(image) and ("depth" not in convert or image.mode == "F"):
         remedy = "convert it to .npy" if image.mode == "F" else f"{_allow('depth')}, or convert it to .npy"
         raise FeedError(f"{label} has more than 8 bits a channel: {remedy}")
@@ -105,15 +106,10 @@ def _check(image: ImageFile.ImageFile, label: str, channels: int, max_elements: 
         raise FeedError(f"{label} cannot be read: rows of pixels are missing; make the file again")
 
 
-def _check_size(image: Image.Image, label: str, height: Dim, width: Dim) -> None:
-    """Raise FeedError for an image that, turned upright, does not have the size that the model needs."""
-    actual = image.size[::-1]
-    if image.getexif().get(ExifTags.Base.Orientation, 1) in _ROTATED:
-        actual = image.size
-    if any(isinstance(n, int) and n != m for n, m in zip((height, width), actual, strict=True)):
-        wanted = " x ".join(str(n) if isinstance(n, int) else "?" for n in (width, height))
-        found = f"{actual[1]} x {actual[0]}"
-        raise FeedError(f"{label} is {found} pixels, and {wanted} are needed; resize it first, or {_allow('size')}")
+def _upright_size(image: Image.Image) -> Size:
+    """Return the height and width that an image has when it is turned upright."""
+    width, height = image.size
+    return (width, height) if image.getexif().get(ExifTags.Base.Orientation, 1) in _ROTATED else (height, width)
 
 
 def _allow(conversion: str) -> str:
@@ -138,16 +134,6 @@ def _check_colours(image: Image.Image, label: str, channels: int, convert: Colle
     may_be_clear = "alpha" not in convert and image.has_transparency_data
     if may_be_clear and np.asarray(image.convert("RGBA"))[..., 3].min(initial=_OPAQUE) < _OPAQUE:
         raise FeedError(f"{label} is transparent, and the input takes no such channel: {_allow('alpha')}")
-
-
-def _resized(image: Image.Image, height: Dim, width: Dim, channels: int, max_elements: int) -> Image.Image:
-    """Return an image of the needed size; bilinear, with all pixels weighted where it shrinks."""
-    columns, rows = (n if isinstance(n, int) else m for n, m in zip((width, height), image.size, strict=True))
-    if (columns, rows) == image.size or not columns * rows:
-        return image
-    if columns * rows * channels > max_elements:
-        raise FeedError(f"{columns} x {rows} pixels are more than {max_elements:,} elements (--max-elements)")
-    return image.resize((columns, rows), Image.Resampling.BILINEAR)
 
 
 def planes_of(tensor: NDArray[Any], layout: str | None = None) -> NDArray[Any] | None:

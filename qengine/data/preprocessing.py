@@ -16,15 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.data.channels import LAYOUTS
-from qengine.errors import OptionError
+from qengine.errors import OptionError, did_you_mean
 
 CONVERSIONS = {
     "grey": "grey pictures become three equal channels",
     "alpha": "transparency is dropped",
     "depth": "more than 8 bits a channel are cut to the high 8",
     "size": "pictures are resized to the height and width that the model needs",
+    "length": "sounds are cut at the end, or filled with zeros, to the length that the model needs",
+    "mono": "channels of sounds become their average",
 }
-"""Changes of pictures that are made only where they are asked for."""
+"""Changes of pictures and sounds that are made only where they are asked for."""
 
 _MAX_NUMBER = 1e30
 _MAX_LENGTH = 1 << 16
@@ -71,10 +73,14 @@ class Preprocessing:
             if not abs(number) <= _MAX_NUMBER:
                 raise OptionError(f"mean {number:g} must be a finite number, in pixels 0..255")
         if self.layout is not None and self.layout not in LAYOUTS:
-            raise OptionError(f"layout '{self.layout}' is not one of {', '.join(LAYOUTS)}")
+            raise OptionError(
+                f"layout '{self.layout}' is not one of {', '.join(LAYOUTS)}{did_you_mean(self.layout, LAYOUTS)}"
+            )
         for name in self.convert:
             if name not in CONVERSIONS:
-                raise OptionError(f"no conversion of pictures is named '{name}'; there are {', '.join(CONVERSIONS)}")
+                near = did_you_mean(name, CONVERSIONS, {"gray": "grey", "grayscale": "grey", "resize": "size"})
+                listed = ", ".join(CONVERSIONS)
+                raise OptionError(f"no conversion of pictures is named '{name}'{near}; there are {listed}")
         for name, lengths, counts in (("resize", self.resize, (0, 1, 2)), ("crop", self.crop, (0, 2))):
             if len(lengths) not in counts or not all(1 <= n <= _MAX_LENGTH for n in lengths):
                 raise OptionError(f"{name} {list(lengths)} is not one length such as 224, or height and width")

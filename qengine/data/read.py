@@ -16,17 +16,20 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine.data import audio
+from qengine.data.audio import sound_for
 from qengine.data.channels import CHANNELS, channel_axis
 from qengine.data.images import SUFFIXES, read_image
 from qengine.data.preprocessing import Preprocessing
 from qengine.errors import FeedError, first_line
-from qengine.input_files import NotAFileError, check_regular, open_input
+from qengine.input_files import Encoded, NotAFileError, check_regular, open_input
 from qengine.memory import MAX_ELEMENTS
 from qengine.model.graph import Dim, Value
 from qengine.model.loader.tensorfile import load_tensor
+from qengine.near_files import missing_file
 
-_FILES = SUFFIXES | {".npy", ".npz", ".pb"}
-_FILE_KINDS = "a .npy, .npz, .pb or image file"
+_FILES = SUFFIXES | audio.SUFFIXES | {".npy", ".npz", ".pb"}
+_FILE_KINDS = "a .npy, .npz, .pb, .wav or image file"
 _MAX_HEADER = 1 << 16
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 
@@ -55,7 +58,7 @@ def read_value(
     Parameters
     ----------
     text
-        A .npy, .npz, .pb (TensorProto) or image file, or a literal such as 1,1,3,3.
+        A .npy, .npz, .pb (TensorProto), .wav or image file, or a literal such as 1,1,3,3.
     declared
         The input. Its dtype and shape decide how a literal or an image is read.
     preprocessing
@@ -95,14 +98,16 @@ def _read(text: str, declared: Value, preprocessing: Preprocessing, max_elements
     except NotAFileError as error:
         raise FeedError(f"{text} {error.strerror}") from None
     except (OSError, ValueError):
-        raise FeedError(f"there is no file {text}") from None
+        raise FeedError(f"there is no file {text}{missing_file(text)}") from None
     if suffix == ".npy":
         return _npy(Path(text), max_elements)
     if suffix == ".npz":
         return _npz(Path(text), declared.name, max_elements)
     if suffix == ".pb":
         return load_tensor(text)
-    return _image(Path(text), declared, preprocessing, max_elements)
+    if suffix in audio.SUFFIXES:
+        return sound_for(Path(text), declared, preprocessing.convert, max_elements)
+    return picture_for(Path(text), declared, preprocessing, max_elements)
 
 
 def _npy(path: Path, max_elements: int) -> NDArray[Any]:
@@ -220,7 +225,8 @@ def _header(file: IO[bytes], label: str) -> tuple[tuple[Any, ...], bool, np.dtyp
     raise FeedError(f"{label} is of .npy version {version}, which is not supported; save it again with NumPy")
 
 
-def _image(path: Path, declared: Value, preprocessing: Preprocessing, max_elements: int) -> NDArray[Any]:
+def picture_for(path: Path | Encoded, declared: Value, preprocessing: Preprocessing, max_elements: int) -> NDArray[Any]:
+    """Return an image as an input takes it; see `read_value`."""
     shape = declared.shape if declared.shape is not None else (None, None, None, None)
     if len(shape) not in (2, 3, 4):
         raise FeedError(f"it has {len(shape)} axes; an image has the axes N, C, H, W (or N, H, W, C), or fewer")
@@ -230,7 +236,7 @@ def _image(path: Path, declared: Value, preprocessing: Preprocessing, max_elemen
         raise FeedError(f"it has {channels} channels, where an image has 3 (RGB) or 1 (grey)")
     height, width = shape[-3:-1] if axis == -1 else shape[-2:]
     pixels = read_image(
-        *(path, 1 if channels == 1 else 3, max_elements), height=height, width=width, convert=preprocessing.convert
+        *(path, 1 if channels == 1 else 3, max_elements), height=height, width=width, preprocessing=preprocessing
     )
     planes = preprocessing.to_numbers(pixels)
     picture = planes[0] if axis is None else np.ascontiguousarray(np.moveaxis(planes, 0, axis))

@@ -14,6 +14,7 @@ from qengine.data.images import LOSSLESS, SUFFIXES, pixel_strips, write_image
 from qengine.data.preprocessing import Preprocessing
 from qengine.errors import FeedError, OptionError
 
+_UNIX = 3  # the system that an archive names
 _MAX_NAME = 0xFFFF  # bytes of a name in a zip file
 
 
@@ -85,7 +86,9 @@ def _write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
             raise OptionError(f"an .npz file cannot hold a tensor of the name '{name}'; use .npy")
     with zipfile.ZipFile(path, "w") as archive:
         for name, array in arrays.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+            entry = zipfile.ZipInfo(f"{name}.npy")
+            entry.create_system = _UNIX  # the same bytes on every system
+            with archive.open(entry, "w", force_zip64=True) as file:
                 np.lib.format.write_array(file, _plain(path, name, array), allow_pickle=False)
 
 

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from qengine.data.images import pixel_strips, pixels_of
 from qengine.data.preprocessing import Preprocessing
-from qengine.errors import OptionError, UnsupportedError
+from qengine.errors import OptionError, UnsupportedError, did_you_mean
 from qengine.metrics.tasks import Task, classes_of
 
 Pixels = NDArray[np.float64]
@@ -252,6 +252,17 @@ def all_metrics() -> tuple[Metric, ...]:
     return tuple(sorted(_METRICS.values(), key=lambda one: (one.order, one.name)))
 
 
+_METRIC_WORDS = {
+    **dict.fromkeys(("accuracy", "acc", "acc1", "top_1", "error", "precision"), "top1"),
+    **dict.fromkeys(("acc5", "top_5"), "top5"),
+    **dict.fromkeys(("snr", "sqnr_db", "sndr", "sinad", "noise"), "sqnr"),
+    **dict.fromkeys(("psnr_db",), "psnr"),
+    **dict.fromkeys(("structural_similarity", "msssim"), "ssim"),
+    **dict.fromkeys(("agree", "match", "same_class"), "agreement"),
+}
+"""Names of others for metrics, and the metric that each most probably means."""
+
+
 def metric_named(name: str) -> Metric:
     """Return the metric of a name.
 
@@ -261,7 +272,9 @@ def metric_named(name: str) -> Metric:
         If there is none.
     """
     if name not in _METRICS:
-        raise OptionError(f"no metric is named '{name}'; there are {', '.join(map(str, all_metrics()))}")
+        names = [str(one) for one in all_metrics()]
+        near = did_you_mean(name, names, _METRIC_WORDS)
+        raise OptionError(f"no metric is named '{name}'{near}; there are {', '.join(names)}")
     return _METRICS[name]
 
 

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import TypeVar
 
-from qengine.errors import FormatError
+from qengine.errors import FormatError, did_you_mean
 
 
 class Rounding(StrEnum):
@@ -52,6 +52,30 @@ class Overflow(StrEnum):
     """Take the code 0: ap_fixed SAT_ZERO."""
 
 
+ROUNDING_WORDS = {
+    **dict.fromkeys(("nearest", "round", "rne", "rnd", "near", "rint", "half_to_even", "bankers"), "half_even"),
+    **dict.fromkeys(("round_half_even", "convergent", "conv_even", "rnd_conv", "even"), "half_even"),
+    **dict.fromkeys(("round_ties_to_even", "ties_even", "nearest_even", "round_nearest_even", "rhe"), "half_even"),
+    **dict.fromkeys(("up", "round_half_up", "ap_rnd", "half_plus", "positive_inf", "ties_up", "add_half"), "half_up"),
+    **dict.fromkeys(("round_half_down", "negative_inf", "ap_rnd_min_inf", "rnd_min_inf", "ties_down"), "half_down"),
+    **dict.fromkeys(("round_half_away", "ties_away", "symmetric_inf", "rna", "rnd_inf", "lround"), "half_away"),
+    **dict.fromkeys(("round_half_zero", "ties_zero", "symmetric_zero", "rnd_zero"), "half_zero"),
+    **dict.fromkeys(("down", "trn", "ap_trn", "rtn", "shift", "rdn", "arithmetic_shift", "round_down"), "floor"),
+    **dict.fromkeys(("ceiling", "rtp", "rup", "round_up"), "ceil"),
+    **dict.fromkeys(("truncate", "truncation", "to_zero", "towards_zero", "rtz", "trn_zero", "ap_trn_zero"), "trunc"),
+    **dict.fromkeys(("away_from_zero", "up_and_away"), "away"),
+    **dict.fromkeys(("gemmlowp", "tflite_micro", "tfl"), "tflite"),
+}
+"""Names of others for roundings, and the rounding that each means or most probably means."""
+
+OVERFLOW_WORDS = {
+    **dict.fromkeys(("clip", "clamp", "sat", "saturation", "ap_sat", "saturating", "ssat", "limit"), "saturate"),
+    **dict.fromkeys(("wraparound", "wrap_around", "modulo", "ap_wrap", "overflow", "roll_over"), "wrap"),
+    **dict.fromkeys(("sat_sym", "ap_sat_sym", "narrow", "narrow_range"), "symmetric"),
+    **dict.fromkeys(("sat_zero", "ap_sat_zero"), "zero"),
+}
+"""Names of others for overflows, and the overflow that each means."""
+
 _Mode = TypeVar("_Mode", Rounding, Overflow)
 
 
@@ -59,8 +83,8 @@ def _mode(kind: type[_Mode], name: str) -> _Mode:
     try:
         return kind(name)
     except ValueError:
-        names = ", ".join(kind)
-        raise FormatError(f"no {kind.__name__.lower()} is named {name!r}; there are {names}") from None
+        near = did_you_mean(str(name), kind, ROUNDING_WORDS if kind is Rounding else OVERFLOW_WORDS)
+        raise FormatError(f"no {kind.__name__.lower()} is named {name!r}{near}; there are {', '.join(kind)}") from None
 
 
 def rounding_mode(name: str) -> Rounding:

@@ -1,5 +1,6 @@
 """QFormat: one fixed-point format, its text form and its range."""
 
+import logging
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,6 +11,7 @@ import numpy as np
 from qengine.checks import check_whole_number
 from qengine.errors import FormatError
 from qengine.kernels.reference.word import Word
+from qengine.qformat.notation import counted_with_sign, meaning_of
 
 _TEXT = re.compile(r"(?P<unsigned>U?)Q(?P<m>0|-?[1-9][0-9]{0,3})\.(?P<n>0|-?[1-9][0-9]{0,3})")
 _LOOSE = re.compile(r"(?P<unsigned>u?)q?\s*(?P<m>-?[0-9]{1,4})\s*[.,_:]\s*(?P<n>-?[0-9]{1,4})", re.IGNORECASE)
@@ -54,9 +56,11 @@ class QFormat:
             object.__setattr__(self, name, check_whole_number(name, value, error=FormatError))
         if not 2 <= self.bits <= 16:
             sign = "1 sign bit + " if self.signed else ""
+            other = counted_with_sign(self.integer_bits, self.fraction_bits) if self.signed else ""
             raise FormatError(
                 f"{self} has {self.bits} bits ({sign}{self.integer_bits} integer + "
                 f"{self.fraction_bits} fraction); a word has 2 to 16"
+                + (f"; where the sign is counted among the integer bits (ARM), it is {other} here" if other else "")
             )
         if self.fraction_bits not in FRACTION_BITS:
             raise FormatError(
@@ -68,18 +72,31 @@ class QFormat:
     def parse(cls, text: str) -> "QFormat":
         """Return the format of a text such as "Q4.3", "UQ0.8" or "Q-2.9".
 
+        A text in the notation of another tool, such as "ap_fixed<8,4>", is translated where it has one meaning, and
+        the logger "qengine" tells it: see `qengine.qformat.notation`.
+
         Raises
         ------
         FormatError
-            If the text is not a format, spelled as `str` spells it.
+            If the text is not a format; the message says which may be meant.
         """
         if not isinstance(text, str):
             raise FormatError(f"{text!r} is not a fixed-point format such as 'Q4.3'")
         if match := _TEXT.fullmatch(text):
             return cls(int(match["m"]), int(match["n"]), not match["unsigned"])
+        if meaning := meaning_of(text):
+            try:
+                found = cls(meaning.integer_bits, meaning.fraction_bits, meaning.signed)
+            except FormatError as error:
+                raise FormatError(f"{text.strip()} is {meaning.text}: {error}") from None
+            if text.strip() != str(found):
+                _tell(text.strip(), f"{found}; {meaning.remark}" if meaning.remark else str(found))
+            return found
         hint = ""
         if match := _LOOSE.fullmatch(text.strip()):
             hint = f"; did you mean {'U' if match['unsigned'] else ''}Q{int(match['m'])}.{int(match['n'])}?"
+        elif text.strip("'\" ") != text.strip() and text.strip("'\" "):
+            hint = f": the quotes are part of it; give {text.strip(chr(39) + chr(34) + ' ')}"
         raise FormatError(f"{text!r} is not a fixed-point format such as Q4.3, Q0.15 or UQ0.8{hint}")
 
     @classmethod
@@ -127,3 +144,9 @@ class QFormat:
 @lru_cache(4096)  # the formats files of a sweep name the same few again and again
 def _parsed(text: str) -> QFormat:
     return QFormat.parse(text)
+
+
+@lru_cache(1024)  # a formats file may spell a thousand formats in this way
+def _tell(text: str, meaning: str) -> None:
+    """Tell what a text in another notation means, once."""
+    logging.getLogger("qengine").warning("%s is %s", text, meaning)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.errors import FeedError
+from qengine.errors import FeedError, did_you_mean
 from qengine.model.eager.sequences import TensorSequence
 from qengine.model.graph import Dim, Graph, Value
 
@@ -63,7 +63,9 @@ def check_feeds(graph: Graph, feeds: Mapping[str, Any]) -> dict[str, Any]:
     for name in feeds:
         if name not in declared:
             listed = ", ".join(f"'{value.name}'" for value in graph.inputs) or "none"
-            raise FeedError(f"the model has no input '{name}'; its inputs are {listed}")
+            raise FeedError(
+                f"the model has no input '{name}'{did_you_mean(str(name), declared)}; its inputs are {listed}"
+            )
     if missing := [value.name for value in graph.inputs if value.name not in feeds]:
         described = ", ".join(f"'{name}' ({_description(declared[name])})" for name in missing)
         raise FeedError(f"no feed for input {described}")

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, fields
 from typing import TypedDict
 
 from qengine.checks import check_whole_number
-from qengine.errors import OptionError
-from qengine.kernels.isa import Isa, choose
+from qengine.errors import OptionError, did_you_mean
+from qengine.kernels.isa import REFERENCE, Isa, available, choose
 from qengine.memory import MAX_ELEMENTS, parse_size
 from qengine.model.formats.assign import FormatRequest
 from qengine.model.formats.files import FormatsByName, read_formats
@@ -155,7 +155,8 @@ class SessionOptions:
         try:
             return choose(self.isa)
         except ValueError as error:
-            raise OptionError(str(error)) from None
+            near = did_you_mean(str(self.isa), [*(isa.name for isa in available()), REFERENCE])
+            raise OptionError(f"{error}{near}") from None
 
     def rules_of_run(self) -> Rules:
         """Return the rules of runs in fixed point: those of the target, with the options that were given over them."""
@@ -229,7 +230,9 @@ def _families(given: Iterable[str] | str) -> tuple[str, ...]:
     names = [name.strip() if isinstance(name, str) else name for name in names if name != ""]
     for name in names:
         if name not in ISLANDS:
-            raise OptionError(f"islands name {name!r}, and there are {', '.join(ISLANDS)}")
+            raise OptionError(
+                f"islands name {name!r}{did_you_mean(str(name), ISLANDS)}; there are {', '.join(ISLANDS)}"
+            )
     return tuple(name for name in ISLANDS if name in names)
 
 

@@ -14,6 +14,7 @@ from typing import Any, get_args, get_type_hints
 from qengine.model.rules import KINDS, AccumulatorRule, BiasRule, MeanRule, TableRule
 from qengine.model.steps import ISLANDS
 from qengine.qformat import FRACTION_BITS, Overflow, Rounding
+from qengine.qformat.modes import OVERFLOW_WORDS, ROUNDING_WORDS
 from qengine.targets import values
 from qengine.targets.constraints import Constraints
 from qengine.targets.values import Value
@@ -31,6 +32,9 @@ def _words(kind: type[Any], name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+_ROUNDING = values.choice(Rounding, Rounding, ROUNDING_WORDS)
+_OVERFLOW = values.choice(Overflow, Overflow, OVERFLOW_WORDS)
+
 TOP: Keys = MappingProxyType(
     {
         "name": values.text("text without blanks"),
@@ -42,9 +46,7 @@ TOP: Keys = MappingProxyType(
         "notes": values.texts(),
     }
 )
-MODES: Keys = MappingProxyType(
-    {"rounding": values.choice(Rounding, Rounding), "overflow": values.choice(Overflow, Overflow)}
-)
+MODES: Keys = MappingProxyType({"rounding": _ROUNDING, "overflow": _OVERFLOW})
 RULES: Keys = MappingProxyType(
     {
         **MODES,
@@ -61,12 +63,12 @@ PARTS: Mapping[str, Keys] = MappingProxyType(
             "order": values.choice(_words(AccumulatorRule, "order")),
             "rounds_inside": values.flag(),
             "fraction_bits": values.whole(*_N, "all"),
-            "rounding": values.choice(Rounding, Rounding),
+            "rounding": _ROUNDING,
         },
         "bias": {
             "bits": values.whole(2, 64),
             "fraction_bits": values.whole(*_N, words=_words(BiasRule, "fraction_bits")),
-            "rounding": values.choice(Rounding, Rounding),
+            "rounding": _ROUNDING,
             "shift": values.whole(0, 31),
         },
         "mean": {"method": values.choice(_words(MeanRule, "method")), "counts_pads": values.flag("model")},
@@ -77,11 +79,11 @@ PARTS: Mapping[str, Keys] = MappingProxyType(
             "functions": values.operators(),
             "limits": values.powers_by_operator(1, 65536),
             "has_end": values.flag(),
-            "index_rounding": values.choice(Rounding, Rounding),
-            "line_rounding": values.choice(Rounding, Rounding),
+            "index_rounding": _ROUNDING,
+            "line_rounding": _ROUNDING,
             "entry_bits": values.whole(2, 32, "output"),
             "entry_fraction_bits": values.whole(*_N, "output"),
-            "entry_rounding": values.choice(Rounding, Rounding),
+            "entry_rounding": _ROUNDING,
             "entry_overflow": values.choice(_words(TableRule, "entry_overflow")),
             "min_bits": values.whole(2, 16),
         },

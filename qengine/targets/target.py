@@ -10,9 +10,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from qengine.atomic_files import replacing
+from qengine.atomic_files import write_text
 from qengine.errors import TargetError, did_you_mean
 from qengine.model.rules import Rules
+from qengine.near_files import missing_file
 from qengine.targets.constraints import Constraints
 from qengine.targets.origin import Origin
 from qengine.targets.rules_mapping import (
@@ -83,7 +84,8 @@ class Target:
             If there is none of the name.
         """
         if name not in names():
-            near = did_you_mean(str(name), names()) or f"; there are {', '.join(names())}"
+            near = did_you_mean(str(name), names()) or missing_file(str(name))
+            near = near or f"; there are {', '.join(names())}"
             raise TargetError(f"no target is named {name!r}{near}")
         return _read(BUNDLED / f"{name}.toml", ())
 
@@ -148,8 +150,7 @@ class Target:
         OptionError
             If it cannot be written.
         """
-        with replacing(path) as temporary:
-            temporary.write_text(write_table(self.record()), encoding="utf-8")
+        write_text(path, write_table(self.record()))
 
 
 @lru_cache(1)

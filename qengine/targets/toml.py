@@ -14,6 +14,7 @@ from typing import Any
 
 from qengine.errors import TargetError
 from qengine.input_files import read_input
+from qengine.near_files import missing_file
 from qengine.targets import schema
 from qengine.targets.key_lines import key_lines
 from qengine.targets.origin import Origin
@@ -39,6 +40,7 @@ def read_table(path: Path, kind: str = "target file") -> tuple[dict[str, Any], O
         if len(content) > _MAX_BYTES:
             raise TargetError(f"{origin}: {len(content):,} bytes; allowed: {_MAX_BYTES:,}")
         text = content.decode("utf-8-sig").replace("\r\n", "\n")
+        text += "" if text.endswith("\n") else "\n"  # the last line has a number in messages, too
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         match = _POSITION.fullmatch(str(error))
@@ -46,7 +48,8 @@ def read_table(path: Path, kind: str = "target file") -> tuple[dict[str, Any], O
         raise TargetError(f"{origin}, {where}: {reason}" if where else f"{origin}: {reason}") from None
     except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
         reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
-        raise TargetError(f"{origin}: {reason}") from None
+        near = missing_file(path) if isinstance(error, FileNotFoundError) else ""
+        raise TargetError(f"{origin}: {reason}{near}") from None
     return table, Origin(origin, lines=key_lines(text))
 
 

@@ -35,15 +35,25 @@ class Value:
     write: Callable[[Any], Any]
 
 
-def choice(names: Iterable[str], kind: Callable[[str], Any] = str) -> Value:
-    """Return the values that are one of some names; `kind` converts a name to the value of the field."""
+def choice(names: Iterable[str], kind: Callable[[str], Any] = str, meanings: Mapping[str, str] | None = None) -> Value:
+    """Return the values that are one of some names.
+
+    Parameters
+    ----------
+    names
+        The names.
+    kind
+        Function that converts a name to the value of the field.
+    meanings
+        Names of others, and the name here that each means; see `did_you_mean`.
+    """
     known = tuple(map(str, names))
 
     def read(given: Any) -> Any:
         if not isinstance(given, str):
             raise ValueNotAllowedError(found(given))
         if given not in known:
-            raise ValueNotAllowedError(found(given) + did_you_mean(given, known))
+            raise ValueNotAllowedError(found(given) + did_you_mean(given, known, meanings))
         return kind(str(given))
 
     return Value(", ".join(known), read, str)

@@ -53,7 +53,7 @@ def test_declarations_hold():
 
 def test_the_name_and_the_help_are_those_of_the_command():
     command = expanded(show)
-    assert (command.__name__, command.__doc__) == ("show", "Show a box.\n\nIt has a width, and a height.")
+    assert (command.__name__, command.__doc__) == ("show", "Show a box.\n\nIt has a width,\nand a height.")
     assert list(signature(command).parameters) == ["name", "loud", "width", "height", "labels"]
 
 

@@ -151,9 +151,13 @@ def test_plots(capsys, folder):
     assert (folder / "w1.png").read_bytes().startswith(b"\x89PNG")
     told = json.loads(printed(capsys, *WORDS, "--plot", "all", "-o", "plots", "--json"))
     names = sorted(file.name for file in (folder / "plots").iterdir())
-    assert names == ["001_r.png", *(f"{i:03}_{one['name']}.png" for i, one in enumerate(told["tensors"][1:], 2))]
+    assert names == [
+        "000_overview.png",
+        "001_r.png",
+        *(f"{i:03}_{one['name']}.png" for i, one in enumerate(told["tensors"][1:], 2)),
+    ]
     assert told["written"] == [f"plots/{name}" for name in names]
-    assert "wrote 2 more files" in printed(capsys, *WORDS, "--plot", "all", "-o", "plots")
+    assert "wrote 3 more files" in printed(capsys, *WORDS, "--plot", "all", "-o", "plots")
 
 
 def test_a_bundled_set_of_a_bundled_model(capsys):
@@ -172,7 +176,7 @@ def test_a_bundled_set_of_a_bundled_model(capsys):
         (["model.onnx", "--data", "no.npz", "--qformat", "Q3.4"], "there is no data 'no.npz'"),
         ([*WORDS, "--tensors"], "--tensors has no meaning with --data"),
         ([*WORDS, "--shape", "x=1,6"], "--shape has no meaning with --data"),
-        ([*WORDS, "--plot", "r"], "--plot TENSOR needs -o FILE.png"),
+        ([*WORDS, "--plot", "r"], "overview a FILE.png"),
         ([*WORDS, "-o", "r.png"], "-o needs --plot"),
         ([*WORDS, "--plot", "q", "-o", "r.png"], "no tensor in fixed point is named 'q'"),
         ([*WORDS, "--plot", "r", "-o", "r.jpg"], "a plot is a .png, .svg, .pdf file, not r.jpg"),

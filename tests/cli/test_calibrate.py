@@ -153,7 +153,7 @@ def test_progress_is_shown_on_a_terminal_alone(capsys, monkeypatch, model, photo
         (["--data", "digits"], "['images'] has 3 axes; input 'x' needs 4"),
         (["--data", "PHOTOS", "--percentile", "99"], "--percentile needs --method percentile"),
         (["--data", "PHOTOS", "--method", "kl"], "no method is named 'kl'"),
-        (["--data", "PHOTOS", "--bits", "17"], "Invalid value for '--bits'"),
+        (["--data", "PHOTOS", "--bits", "17"], "--bits must be a whole number, 2 to 16"),
         (["--data", "PHOTOS", "-i", "z=1"], "no input 'z'"),
         (["--data", "PHOTOS", "-o", "/nowhere/f.json"], "there is no folder /nowhere"),
         (["--data-free", "--data", "PHOTOS"], "--data-free takes no data: leave out --data"),

@@ -28,9 +28,9 @@ def export(*words):
 
 def test_a_pack_and_its_tables(model, tmp_path, capsys):
     out = tmp_path / "pack"
-    data = ["--data", tmp_path / "data.npz", "--samples", 2]
+    data = ["--data", tmp_path / "data.npz", "--limit", 2]
     words = [model, "--qformat", "Q2.5", *data, "-o", out, "--as", "hex", "--edges", 2]
-    assert export(*words, "--lanes", 2, "--layout", "nhwc", "--target", "cmsis-nn-q7") == 0
+    assert export(*words, "--lanes", 2, "--element-order", "nhwc", "--target", "cmsis-nn-q7") == 0
     printed = capsys.readouterr().out
     assert "2 samples, 2 edge vectors" in printed
     assert "mutation score: " in printed
@@ -61,8 +61,7 @@ def test_json(model, tmp_path, capsys):
         ([], "vectors are codes of a run in fixed point"),
         (["--qformat", "Q2.5"], "--data is needed"),
         (["--qformat", "Q2.5", "--as", "vhdl"], "no files of the kind 'vhdl'"),
-        (["--qformat", "Q2.5", "--layout", "chw"], "layout 'chw' is not"),
-        (["--qformat", "Q2.5", "--samples", "1", "--limit", "1"], "--samples and --limit say the same"),
+        (["--qformat", "Q2.5", "--element-order", "chw"], "element order 'chw' is not"),
     ],
 )
 def test_what_is_refused(model, tmp_path, capsys, words, message):
@@ -84,5 +83,5 @@ def test_help(capsys):
     assert cli.main(["export", "--help"]) == 0
     assert "vectors" in capsys.readouterr().out
     assert cli.main(["export", "vectors", "--help"]) == 0
-    assert "--layout" in capsys.readouterr().out
+    assert "--element-order" in capsys.readouterr().out
     assert cli.main(["export", "nothing"]) == 2

@@ -132,7 +132,7 @@ def test_unsupported_operators_are_told_and_not_refused(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        ([], "Missing argument 'MODEL'"),
+        ([], "inspect needs MODEL, an .onnx file"),
         (["nothing"], "no file 'nothing', and no bundled model of that name"),
         (["digits", "--shape", "image"], "--shape 'image' is not NAME=N,N,...; the inputs are 'image'"),
         (["digits", "--shape", "image=1,1,28,x"], "is not a list of lengths such as image=1,3,224,224"),

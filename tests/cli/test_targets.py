@@ -129,7 +129,10 @@ MISTAKES = [
     (["run", "digits", "--qformat", "Q4.3", "--rule", "floor"], "--rule 'floor' has another form than KEY=VALUE"),
     (["run", "digits", "--qformat", "Q4.3", "--rule", "mean.rounding="], "has another form than KEY=VALUE"),
     (["run", "digits", "--qformat", "Q4.3", "--rule", "mean.round=x"], "--rule: mean.round does not exist; did you"),
-    (["run", "digits", "--qformat", "Q4.3", "--rule", "rounding=up"], "--rule: rounding is 'up'; allowed: half_even"),
+    (
+        ["run", "digits", "--qformat", "Q4.3", "--rule", "rounding=up"],
+        "--rule: rounding is 'up'; did you mean 'half_up'",
+    ),
     (
         ["run", "digits", "--qformat", "Q4.3", "--rule", "rounding=floor", "--rule", "rounding=ceil"],
         "--rule rounding is given twice",

@@ -272,5 +272,5 @@ def test_a_size_that_is_needed_is_checked_before_unpacking(tmp_path, monkeypatch
     Image.fromarray(PIXELS).save(tmp_path / "turned.png", exif=turned)
     assert read_image(tmp_path / "turned.png", 3, height=6, width=4).shape == (6, 4, 3)
     monkeypatch.setattr("PIL.Image.Image.convert", None)
-    refused(path, "is 6 x 4 pixels, and 4 x 6 are needed; resize it first", height=6, width=4)
+    refused(path, "is 6 x 4 pixels, and 4 x 6 are needed; give --convert size, with which", height=6, width=4)
     refused(path, "is 6 x 4 pixels, and ? x 5 are needed", height=5)

@@ -231,12 +231,14 @@ def test_literals(text, dtype, shape, wanted):
 )
 def test_texts_that_are_no_numbers(dtype, texts):
     for text in texts:
-        refused(text, f"'{text}' is neither a .npy, .npz, .pb or image file nor {np.dtype(dtype)} numbers", dtype)
+        refused(text, f"'{text}' is neither a .npy, .npz, .pb, .wav or image file nor {np.dtype(dtype)} numbers", dtype)
 
 
 @pytest.mark.parametrize("text", ["2", "yes", "", "1.0"])
 def test_texts_that_are_no_truth_values(text):
-    refused(text, f"'{text}' is neither a .npy, .npz, .pb or image file nor truth values such as true,false", bool)
+    refused(
+        text, f"'{text}' is neither a .npy, .npz, .pb, .wav or image file nor truth values such as true,false", bool
+    )
 
 
 @pytest.mark.parametrize(

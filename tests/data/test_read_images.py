@@ -141,5 +141,6 @@ def test_what_no_conversion_changes(tmp_path):
     refused(tmp_path / "deep.tif", "has more than 16 bits a channel", np.uint8, (1, 1, None, None), every)
     huge = Preprocessing(convert=("size",))
     refused(
-        pictured(tmp_path), "200 x 100 pixels are more than 999 elements", None, (3, 100, 200), huge, max_elements=999
+        *(pictured(tmp_path), "200 x 100 pixels, 60,000 elements, more than 999", None, (3, 100, 200), huge),
+        max_elements=999,
     )

@@ -204,7 +204,7 @@ def is_free(tmp_path, name):
     """Whether another process could have the lock of a name."""
     script = "import sys; from qengine.kernels import private_folder as p; from pathlib import Path; "
     script += "file = open(Path(sys.argv[1]) / p.LOCKS, 'r+'); "
-    script += "print(p._is_locked_now(file.fileno(), int(sys.argv[2][: p._LOCK_DIGITS], 16)))"
+    script += "print(p.is_byte_locked(file.fileno(), int(sys.argv[2][: p._LOCK_DIGITS], 16)))"
     command = [sys.executable, "-c", script, str(tmp_path), name]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout == "True\n"
 
@@ -240,3 +240,45 @@ def test_without_locks_nothing_waits(tmp_path, monkeypatch):
         pass
     with pytest.raises(ValueError, match="from within"), PrivateFolder(str(tmp_path)).locked(["ab"], 30):
         raise ValueError("from within")
+
+
+@pytest.fixture
+def profile(tmp_path, monkeypatch):
+    """The profile of a user of Windows, where folders cannot be opened."""
+    monkeypatch.setattr(private_folder, "HAS_OPEN_FOLDERS", False)
+    monkeypatch.setattr(os.path, "expanduser", lambda _: str(tmp_path / "user"))
+    (tmp_path / "user").mkdir()
+    return tmp_path / "user"
+
+
+def test_below_the_profile_a_folder_of_windows_is_private(profile):
+    folder = PrivateFolder(str(profile / "a" / "b"))
+    assert folder.is_writable()
+    folder.write("ab", b"1")
+    folder.write("ab", b"2\n")
+    assert folder.read("ab") == b"2\n"
+    assert folder.read("missing") is None
+    assert folder.make("c1")
+    assert not folder.make("c1")
+    with folder.locked(["ab" * 20], 1):
+        assert not is_free(profile / "a" / "b", "ab" * 20)
+    assert sorted(path.name for path in (profile / "a" / "b").iterdir()) == ["ab", "c1", private_folder.LOCKS]
+
+
+def test_old_folders_of_windows_are_deleted(profile):
+    cache = profile / "cache"
+    folder = PrivateFolder(str(cache))
+    for i in range(3):
+        (cache / f"a{i}").mkdir()
+        (cache / f"a{i}" / "k1").write_bytes(b"")
+    (cache / "a0" / "other").write_bytes(b"")
+    for i in range(3):
+        os.utime(cache / f"a{i}", (i, i))
+    folder.prune("a[0-9]", "k[0-9]", 1)
+    assert sorted(str(path.relative_to(cache)) for path in cache.rglob("*")) == ["a0", "a0/other", "a2", "a2/k1"]
+
+
+def test_elsewhere_a_folder_of_windows_is_refused(profile):
+    (profile / "out").symlink_to(profile.parent)
+    for path in (profile.parent / "else", profile.parent / "user2", profile, profile / "out" / "x"):
+        refused(path, path, "no other user may write")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from qengine.analysis.sweep.measure import Meter, metrics_of
+from qengine.analysis.sweep.measure import CodesMeter, metrics_of
 from qengine.data.datasets import Batch
 from qengine.data.preprocessing import Preprocessing
 from qengine.errors import FeedError, SweepError, UnsupportedError
@@ -27,7 +27,7 @@ def batches(real, exact, labels=None, targets=None, size=4):
 
 
 def measured(task, *args, scale=UNIT, ssim=True, **options):
-    meter = Meter(task, "y", scale, metrics_of(task, ssim=ssim))
+    meter = CodesMeter(task, "y", scale, metrics_of(task, ssim=ssim))
     for one in batches(*args, **options):
         meter.add(*one)
     return meter.measures()
@@ -98,7 +98,7 @@ def test_a_target_of_another_shape():
 
 def test_the_digest_is_of_the_codes():
     real = np.float32([[1, 2], [3, 4]])
-    meter = Meter(Task.OTHER, "y", UNIT, [])
+    meter = CodesMeter(Task.OTHER, "y", UNIT, [])
     meter.add(*next(batches(real, real)))
     expected = hashlib.sha256(b"y |i1 (2, 2) " + np.int8([[8, 16], [24, 32]]).tobytes()).hexdigest()
     assert meter.codes() == expected

@@ -1,4 +1,4 @@
-"""The schema: every field of the dataclasses has a key, and docs/targets.md lists every key as it is.
+"""The schema: every field of the dataclasses has a key, and docs/how-to/targets.md lists every key as it is.
 
 `python tests/targets/test_schema.py` prints the tables of the page, without the meanings.
 """
@@ -12,7 +12,7 @@ import pytest
 from qengine.model.rules import KINDS, AccumulatorRule, BiasRule, MeanRule, Modes, Rules, TableRule
 from qengine.targets import Constraints, Target, names, schema
 
-PAGE = Path(__file__).parents[2] / "docs/targets.md"
+PAGE = Path(__file__).parents[2] / "docs/how-to/targets.md"
 PARTS = {"accumulator": AccumulatorRule, "bias": BiasRule, "mean": MeanRule, "table": TableRule}
 
 
@@ -38,7 +38,7 @@ def text(value, default):
 
 
 def rows():
-    """Yield (key, allowed, default) of every key, as docs/targets.md lists them."""
+    """Yield (key, allowed, default) of every key, as docs/how-to/targets.md lists them."""
     defaults = {"name": "the file's", "status": "unverified"}
     for name, value in schema.TOP.items():
         yield f"top.{name}", value.allowed, defaults.get(name, "none")
@@ -74,7 +74,7 @@ def test_the_page_lists_every_bundled_target():
 
 
 def summary(name):
-    """Return the roundings, the register and the bias of a target, as docs/targets.md has them."""
+    """Return the roundings, the register and the bias of a target, as docs/how-to/targets.md has them."""
     rules = Target.named(name).rules
 
     def rounding(kind, operator):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from qengine.analysis.bench.model import Report, Row, bench
+from qengine.analysis.bench.model import Report, Row, measure
 from qengine.model.graph import Graph, Node, Value
 from qengine.runtime.options import SessionOptions
 from qengine.runtime.session import InferenceSession
@@ -89,10 +89,10 @@ WORDS = {
 
 
 def bench_layer(layer: Layer, options: SessionOptions, seconds: float = 0.2) -> Report:
-    """Measure one layer; see `bench`."""
+    """Measure one layer; see `measure`."""
     session = InferenceSession(layer.graph(), options)
     x = np.random.default_rng(1).normal(0, 1, layer.shape).astype(np.float32)
-    return bench(session, {"x": x}, seconds=seconds)
+    return measure(session, {"x": x}, seconds=seconds)
 
 
 def bench_kernels(isa: str | None = None, seconds: float = 0.05) -> list[tuple[str, str, Row, Mapping[str, float]]]:

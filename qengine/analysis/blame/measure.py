@@ -27,7 +27,8 @@ from qengine.analysis.blame.result import Blame
 from qengine.analysis.blame.sectioned import SectionedRerun
 from qengine.analysis.blame.sums import GroupSums, TensorSums, output_decibels
 from qengine.analysis.blame.verdict import verdict
-from qengine.analysis.report import losses, paired_events
+from qengine.analysis.losses import losses
+from qengine.analysis.paired_run import paired_events
 from qengine.errors import FeedError, FormatError, OptionError, QEngineError
 from qengine.kernels.reference.requantize import Tally, add_tally, new_tally
 from qengine.metrics.decibels import Energy, OutputNoise, ratio_in_decibels

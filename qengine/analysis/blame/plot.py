@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qengine.atomic_files import replacing
-from qengine.errors import OptionError
+from qengine.analysis.figures import SERIES, check_file, new_figure, plain, styled, write
+from qengine.analysis.plot_style import LIGHT
 from qengine.qformat import Format, QFormat
 from qengine.quantization.calibration.histogram import Histogram
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-SUFFIXES = (".png", ".svg", ".pdf")
 _BARS = 256
 _MAX_VIEW_SPANS = 1.0  # largest distance that the plot shows beyond the values, as a multiple of their span
 _MAX_STEPS = 64  # more steps would be too close to see
-_SIZE, _DPI = (8.0, 4.2), 120  # inches, dots per inch
+_WIDTH, _HEIGHT = 5.4, 2.9  # inches
 
 
 def draw_histogram(
@@ -45,18 +45,20 @@ def draw_histogram(
     OptionError
         If matplotlib is not installed, or the file cannot be written.
     """
-    check_plot(path)
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    check_file(path)
+    figure = new_figure(_WIDTH, _HEIGHT)
+    with styled():
+        _draw(figure, name, histogram, fmt, also)
+    write(figure, path)
 
-    figure = Figure(figsize=_SIZE, dpi=_DPI, layout="constrained")
-    FigureCanvasAgg(figure)
+
+def _draw(figure: Figure, name: str, histogram: Histogram, fmt: Format, also: Format | None) -> None:
     axes = figure.add_subplot()
     widest = _widest(fmt)
     low, high = _view(histogram, widest)
     _bars(axes, histogram, low, high)
     axes.axvspan(
-        max(widest.min, low), min(widest.max, high), color="C3", alpha=0.15, zorder=0, label=_label(fmt, widest)
+        max(widest.min, low), min(widest.max, high), color=SERIES[1], alpha=0.15, zorder=0, label=_label(fmt, widest)
     )
     _steps(axes, widest, low, high)
     if also is not None:
@@ -64,27 +66,8 @@ def draw_histogram(
     axes.set_xlim(low, high)
     axes.set_xlabel("value in float32")
     axes.set_ylabel("count")
-    axes.set_title(name.replace("$", r"\$"))
+    axes.set_title(plain(name))
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format=os.path.splitext(path)[1][1:].lower())  # noqa: PTH122 - a name may be odd
-
-
-def check_plot(path: str | os.PathLike[str]) -> None:
-    """Raise, before anything is computed, the error that `draw_histogram` would raise later.
-
-    Raises
-    ------
-    OptionError
-        If matplotlib is not installed, or the name of the file has another ending.
-    """
-    suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122
-    if suffix not in SUFFIXES:
-        raise OptionError(f"a plot is a {', '.join(SUFFIXES)} file, not {os.fspath(path)}")
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise OptionError("plots need matplotlib: pip install 'qengine[plot]'") from None
 
 
 def _widest(fmt: Format) -> QFormat:
@@ -108,7 +91,7 @@ def _bars(axes: Axes, histogram: Histogram, low: float, high: float) -> None:
     counts, edges = np.histogram(places, _BARS, (low, high), weights=np.append(cells.count, histogram.zeros))
     axes.set_yscale("log")
     axes.set_ylim(0.7, 2.0 * max(counts.max(), 1.0))
-    axes.stairs(counts, edges, fill=True, color="C0", label=f"values: {histogram.least:g} to {histogram.most:g}")
+    axes.stairs(counts, edges, fill=True, color=SERIES[0], label=f"values: {histogram.least:g} to {histogram.most:g}")
 
 
 def _label(fmt: Format, widest: QFormat) -> str:
@@ -116,8 +99,8 @@ def _label(fmt: Format, widest: QFormat) -> str:
 
 
 def _ends(axes: Axes, fmt: QFormat, label: str) -> None:
-    axes.axvline(fmt.min, color="C2", linestyle="--", label=label)
-    axes.axvline(fmt.max, color="C2", linestyle="--")
+    axes.axvline(fmt.min, color=SERIES[2], linestyle="--", label=label)
+    axes.axvline(fmt.max, color=SERIES[2], linestyle="--")
 
 
 def _steps(axes: Axes, fmt: QFormat, low: float, high: float) -> None:
@@ -125,4 +108,4 @@ def _steps(axes: Axes, fmt: QFormat, low: float, high: float) -> None:
     first, last = np.ceil(max(low, fmt.min) / fmt.step), np.floor(min(high, fmt.max) / fmt.step)
     if last - first <= _MAX_STEPS:
         for code in np.arange(first, last + 1):
-            axes.axvline(code * fmt.step, color="0.4", linewidth=0.4, linestyle=":")
+            axes.axvline(code * fmt.step, color=LIGHT.muted, linewidth=0.4, linestyle=":")

@@ -17,7 +17,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 from qengine.analysis.inspection.counts import multiply_accumulates
-from qengine.errors import OptionError, QEngineError
+from qengine.errors import OptionError, QEngineError, did_you_mean
 from qengine.model.formats.constants import biases_of, readers_of
 from qengine.model.ops.operator import NeedsRun, Role, find
 from qengine.qformat import Format
@@ -137,6 +137,14 @@ def all_costs() -> tuple[Cost, ...]:
     return tuple(_COSTS.values())
 
 
+_COST_WORDS = {
+    **dict.fromkeys(("size", "memory", "flash", "model_size", "weight_bits", "parameters", "params"), "weights"),
+    **dict.fromkeys(("ram", "activation_memory", "feature_maps"), "activations"),
+    **dict.fromkeys(("bops", "macs", "flops", "ops", "compute", "energy"), "bit-operations"),
+}
+"""Names of others for costs, and the cost that each most probably means."""
+
+
 def find_cost(name: str) -> Cost:
     """Return the cost of a name or synonym.
 
@@ -148,7 +156,8 @@ def find_cost(name: str) -> Cost:
     for one in _COSTS.values():
         if name == one.name or name in one.synonyms:
             return one
-    raise OptionError(f"no cost is named '{name}'; there are {', '.join(_COSTS)}")
+    near = did_you_mean(name, _COSTS, _COST_WORDS)
+    raise OptionError(f"no cost is named '{name}'{near}; there are {', '.join(_COSTS)}")
 
 
 def word_length(fmt: Format | None) -> int:

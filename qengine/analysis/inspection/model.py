@@ -13,8 +13,8 @@ from qengine.analysis.inspection.counts import multiply_accumulates, parameters
 from qengine.analysis.inspection.kinds import Kind, bodies, computations, reads, runnable, supported
 from qengine.analysis.inspection.result import Inspection, NodeInfo, OperatorInfo, TensorInfo
 from qengine.analysis.inspection.shapes import Shapes, feeds_of, shapes_of
+from qengine.analysis.losses import losses
 from qengine.analysis.lost_parts import lost_by_format
-from qengine.analysis.report import losses
 from qengine.analysis.target_check import target_notes
 from qengine.errors import QEngineError, UnsupportedError
 from qengine.keywords import check_keywords, options_with

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.errors import FeedError, UnsupportedError
+from qengine.errors import FeedError, UnsupportedError, did_you_mean
 from qengine.model.graph import Dim, Graph, Value
 from qengine.model.static_values import value_inputs
 from qengine.model.steps import Tensor
@@ -57,7 +57,7 @@ def feeds_of(
     for name in shapes:
         if name not in own:
             listed = ", ".join(f"'{each}'" for each in own) or "none"
-            raise FeedError(f"the model has no input '{name}'; its inputs are {listed}")
+            raise FeedError(f"the model has no input '{name}'{did_you_mean(name, own)}; its inputs are {listed}")
     feeds: dict[str, Any] = dict(given)
     missing: dict[str, str] = {}
     decisive = value_inputs(session.graph)

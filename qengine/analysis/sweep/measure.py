@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from qengine.data.datasets import Batch
 from qengine.data.preprocessing import Preprocessing
 from qengine.errors import UnsupportedError
-from qengine.metrics.declaration import Accumulator, EvaluatedBatch, Metric, all_metrics
-from qengine.metrics.sqnr import Sqnr
+from qengine.metrics.declaration import Metric, all_metrics
+from qengine.metrics.meter import Meter
 from qengine.metrics.tasks import Outputs, Task
 
 _SSIM = "ssim"
@@ -60,28 +60,11 @@ class Measures:
         return getattr(self.figures, name)  # type: ignore[no-any-return]
 
 
-class Meter:
-    """Accumulators of one point, filled batch by batch.
-
-    Parameters
-    ----------
-    task, output
-        Kind of the evaluated output, and its name; see `task_of`.
-    preprocessing
-        Scale between pixels and numbers.
-    metrics
-        Metrics to accumulate, as far as the task has them.
-    """
+class CodesMeter:
+    """Figures of one point, and a digest of its codes, filled batch by batch; the parameters are those of `Meter`."""
 
     def __init__(self, task: Task, output: str, preprocessing: Preprocessing, metrics: Iterable[Metric]) -> None:
-        self._output, self._preprocessing = output, preprocessing
-        self._accumulators = {one.column: one.accumulator() for one in metrics if task in one.tasks}
-        own = [one for one in self._accumulators.values() if isinstance(one, Sqnr)]
-        self._own = own[0] if own else None  # of the evaluated output, which is measured once
-        self._by_output: dict[str, Accumulator] = {}
-        self._codes = hashlib.sha256()
-        self._has_images = task is Task.IMAGES
-        self._against: str | None = None
+        self._meter, self._codes = Meter(task, output, preprocessing, metrics), hashlib.sha256()
 
     def add(self, batch: Batch, codes: Outputs, real: Outputs, exact: Outputs) -> None:
         """Add the outputs of a run.
@@ -102,18 +85,7 @@ class Meter:
         """
         for name, array in codes.items():
             self._add_codes(name, array)
-        for name, array in exact.items():
-            if array.dtype.kind == "f":
-                own = self._own if name == self._output else None
-                accumulator = self._by_output.setdefault(name, own or Sqnr())
-                if accumulator is not self._own:
-                    accumulator.add(EvaluatedBatch(real[name], array))
-        name = self._output
-        evaluated = EvaluatedBatch(real[name], exact[name], batch.labels, batch.targets.get(name), self._preprocessing)
-        if self._has_images:
-            self._against = str(evaluated.against)
-        for accumulator in self._accumulators.values():
-            accumulator.add(evaluated)
+        self._meter.add(batch, real, exact)
 
     def _add_codes(self, name: str, array: NDArray[Any]) -> None:
         if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
@@ -124,9 +96,8 @@ class Meter:
 
     def measures(self) -> Measures:
         """Return the figures of all that was added."""
-        figures = {column: accumulator.value() for column, accumulator in self._accumulators.items()}
-        by_output = {name: accumulator.value() for name, accumulator in self._by_output.items()}
-        return Measures.of(by_output, self._against, **figures)
+        meter = self._meter
+        return Measures.of(meter.sqnr_by_output(), meter.against, **meter.figures())
 
     def codes(self) -> str:
         """Return a digest of the codes of all outputs."""

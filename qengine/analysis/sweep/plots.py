@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qengine.analysis.figures import COLUMN, SERIES, add_grid, new_figure, styled, write_all
 from qengine.analysis.inspection.costs import Cost, find_cost
+from qengine.analysis.plot_style import LIGHT
 from qengine.analysis.sweep.row import DONE, Row
 from qengine.analysis.sweep.run import Sweep
-from qengine.atomic_files import replacing
-from qengine.errors import SweepError
 from qengine.metrics.declaration import Metric, Reference, Unit, all_metrics, find_metric
 from qengine.metrics.pareto import pareto
 from qengine.quantization.correction import recipe_name
@@ -20,34 +20,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_WIDTH, _HEIGHT, _DPI = 3.5, 2.6, 300  # inches: a column of a paper
-_STYLE: dict[str, Any] = {
-    "font.size": 8,
-    "axes.labelsize": 8,
-    "legend.fontsize": 7,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "axes.linewidth": 0.6,
-    "lines.linewidth": 1.1,
-    "lines.markersize": 4,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "qengine",
-}
+_HEIGHT = 2.6  # inches
 _MAX_INSIDE_LEGEND = 4  # most entries of a legend next to the lines; a longer legend is above them
 _LINE = 0.16  # inches
 # Lines differ in grey too: by marker and dash as well as by lightness.
-_COLOURS = ("#000000", "#0072b2", "#d55e00", "#56b4e9", "#009e73", "#7f7f7f")
 _MARKERS, _DASHES = "osD^vPX", ("-", "--", "-.", ":")
 
 
 _PER_CENT = 100.0
-_MARGIN, _MIN_MARGIN = (
-    0.08,
-    0.5,
-)  # margin above and below the lines, as a share of their height; smallest margin in percentage points
+_MARGIN = 0.08  # above and below the lines, as a share of their height
+_MIN_MARGIN = 0.5  # percentage points
 
 
 def metric_of(sweep: Sweep, name: str | None = None) -> Metric:
@@ -132,7 +114,7 @@ def _spelled(name: str, value: Any) -> str:
 
 def _marks(i: int) -> dict[str, Any]:
     """Return the marker and the colours of the points of group `i`."""
-    colour = _COLOURS[i % len(_COLOURS)]
+    colour = SERIES[i % len(SERIES)]
     return {
         "marker": _MARKERS[i % len(_MARKERS)],
         "color": colour,
@@ -188,20 +170,20 @@ def draw_pareto(sweep: Sweep, cost: Cost, metric: str | None = None) -> Figure:
                 known = [at[row.key] for row in members if row.key in at]
                 axes.plot(*_columns(known), **_marks(i), linestyle="none", label=name or "fixed point")
             if listed := [at[row.key] for row in drawn if row.point.width is None]:
-                axes.plot(*_columns(listed), "x", color="#000000", label="formats files")
+                axes.plot(*_columns(listed), "x", color=LIGHT.ink, label="formats files")
         elif dominated := [points[i] for i in range(len(points)) if i not in front]:
-            axes.plot(*_columns(dominated), "o", color="#8c8c8c", markerfacecolor="white", label="dominated")
+            axes.plot(*_columns(dominated), "o", color=LIGHT.muted, markerfacecolor="white", label="dominated")
         axes.plot(
             *_columns([points[i] for i in front]),
             "-" if len(combinations) > 1 else "o-",
             drawstyle="steps-post",
-            color="#000000",
+            color=LIGHT.ink,
             label="Pareto front",
             zorder=1 if len(combinations) > 1 else 2,
         )
         for i in front:
             axes.annotate(
-                _short(drawn[i]), points[i], xytext=(3, -8), textcoords="offset points", fontsize=6, color="#404040"
+                _short(drawn[i]), points[i], xytext=(3, -8), textcoords="offset points", fontsize=6, color=LIGHT.muted
             )
         axes.set_xlabel(cost.axis)
         axes.set_ylabel(axis_label(shown, sweep))
@@ -226,42 +208,17 @@ def _columns(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[f
 
 def _float32_line(axes: Axes, value: float | None) -> None:
     if value is not None:
-        axes.axhline(value, color="#595959", linestyle=(0, (5, 3)), linewidth=0.8, label="float32", zorder=1)
-
-
-def figure_of(width: float, height: float) -> Figure:
-    """Return an empty figure of a size in inches.
-
-    Raises
-    ------
-    SweepError
-        If matplotlib is not installed.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise SweepError("plots need matplotlib: pip install 'qengine[plot]'") from None
-    with styled():
-        return Figure(figsize=(width, height), layout="constrained")
+        axes.axhline(value, color=LIGHT.muted, linestyle=(0, (5, 3)), linewidth=0.8, label="float32", zorder=1)
 
 
 def _figure() -> tuple[Figure, Axes]:
-    figure = figure_of(_WIDTH, _HEIGHT)
+    figure = new_figure(COLUMN, _HEIGHT)
     with styled():
         return figure, figure.add_subplot()
 
 
-def styled() -> Any:
-    """Return a context with the style of all plots."""
-    import matplotlib
-
-    untyped: Any = matplotlib
-    return untyped.rc_context(_STYLE)
-
-
 def _finish(figure: Figure, axes: Axes, metric: Metric) -> None:
-    axes.grid(visible=True, color="#d9d9d9", linewidth=0.4)
-    axes.set_axisbelow(True)
+    add_grid(axes)
     axes.margins(0.05, 0.08)
     if metric.is_share:
         # Markers at 100 are whole, and no axis promises more.
@@ -278,7 +235,7 @@ def _finish(figure: Figure, axes: Axes, metric: Metric) -> None:
 
 
 def write_plots(sweep: Sweep, cost: str = "weights", metric: str | None = None) -> list[Path]:
-    """Draw both figures into the folder of a sweep, each as PNG and SVG, and return the files.
+    """Draw both figures into the folder of a sweep, each as PNG, SVG and PDF, and return the files.
 
     Parameters
     ----------
@@ -291,20 +248,8 @@ def write_plots(sweep: Sweep, cost: str = "weights", metric: str | None = None) 
 
     Raises
     ------
-    SweepError
-        If matplotlib is not installed.
     OptionError
-        If there is no such cost or metric, or a file cannot be written.
+        If matplotlib is not installed, there is no such cost or metric, or a file cannot be written.
     """
     figures = (("accuracy", draw_accuracy(sweep, metric)), ("pareto", draw_pareto(sweep, find_cost(cost), metric)))
-    return [path for name, figure in figures for path in written(figure, sweep.folder / name)]
-
-
-def written(figure: Figure, stem: Path) -> Iterator[Path]:
-    """Write a figure as PNG and SVG, and yield the files."""
-    for kind in ("png", "svg"):
-        path = stem.with_suffix(f".{kind}")
-        with styled(), replacing(path) as temporary:
-            # Without the date, equal results are equal files.
-            figure.savefig(temporary, format=kind, dpi=_DPI, metadata={"Date": None} if kind == "svg" else None)
-        yield path
+    return [path for name, figure in figures for path in write_all(figure, sweep.folder / name)]

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import threading
 from collections import Counter, deque
 from collections.abc import Generator, Iterator, Sequence
@@ -150,6 +151,9 @@ class _Worker:
 @contextlib.contextmanager
 def without_interrupts() -> Iterator[None]:
     """Block Ctrl-C in processes and threads that are started in this context: the parent process ends them."""
+    if sys.platform == "win32":  # which has no masks: a process is deaf to Ctrl-C from `_begin` on
+        yield
+        return
     resource_tracker.ensure_running()  # which lets Ctrl-C through again where it is started later
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

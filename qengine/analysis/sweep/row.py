@@ -80,7 +80,7 @@ class Row:
         return inference / seconds if seconds and inference else None
 
     def record(self) -> dict[str, Any]:
-        """Return the row as values by column; see docs/sweeps.md."""
+        """Return the row as values by column; see docs/how-to/sweeps.md."""
         outcome, measures = self.outcome, self.outcome.measures
         return {
             "key": self.key,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
 import os
@@ -14,6 +13,7 @@ from typing import Any
 from qengine.analysis.sweep.row import TIMES, Row, columns, cost_columns, metric_columns
 from qengine.analysis.sweep.table import Table
 from qengine.errors import SweepError
+from qengine.kernels.file_locks import is_file_locked
 
 SCHEMA = 6
 """Version of the table."""
@@ -35,16 +35,16 @@ def locked(folder: Path) -> Iterator[None]:
     """
     try:
         folder.mkdir(exist_ok=True)
-        file = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        file = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         raise SweepError(f"cannot write to folder {folder}: {error.strerror or error}") from None
     try:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SweepError(f"another sweep is at work in {folder}: wait for it, or give another folder") from None
+            is_ours = is_file_locked(file)
         except OSError as error:
             raise SweepError(f"folder {folder} cannot be locked: {error.strerror or error}") from None
+        if not is_ours:
+            raise SweepError(f"another sweep is at work in {folder}: wait for it, or give another folder")
         yield
     finally:
         os.close(file)

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qengine.analysis.figures import PAGE, SERIES, add_grid, new_figure, styled, write_all
+from qengine.analysis.plot_style import LIGHT
 from qengine.analysis.sweep.differences import Difference
-from qengine.analysis.sweep.plots import axis_label, figure_of, metric_of, styled, value_of, written
+from qengine.analysis.sweep.plots import axis_label, metric_of, value_of
 from qengine.analysis.sweep.run import Sweep
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_WIDTH, _ROW = 7.2, 0.19  # inches: a page of a paper, and a target
+_ROW = 0.19  # inches of a target
 
 
 def draw_targets(sweep: Sweep, metric: str | None = None) -> Figure:
@@ -28,21 +30,21 @@ def draw_targets(sweep: Sweep, metric: str | None = None) -> Figure:
     rows = [row for row in sweep.rows if row.point.target is not None]
     names = list(dict.fromkeys(str(row.point.target) for row in rows))
     shared = _most_shared(sweep.differences)
-    figure = figure_of(_WIDTH, 1.0 + _ROW * len(names))
+    figure = new_figure(PAGE, 1.0 + _ROW * len(names))
     with styled():
         left, right = figure.subplots(1, 2, gridspec_kw={"width_ratios": (1, 1)})
         for row in rows:
             value = value_of(shown, row)
             if value is not None:
-                left.plot([value], [names.index(str(row.point.target))], "o", color="#0072b2")
+                left.plot([value], [names.index(str(row.point.target))], "o", color=SERIES[0])
         exact = value_of(shown, sweep.rows[0])
         if exact is not None:
-            left.axvline(exact, color="#8c8c8c", linewidth=0.8, linestyle="--", label="float32")
+            left.axvline(exact, color=LIGHT.muted, linewidth=0.8, linestyle="--", label="float32")
             left.legend(loc="best")
         left.set_yticks(range(len(names)), names)
         left.set_ylim(len(names) - 0.5, -0.5)
         left.set_xlabel(axis_label(shown, sweep))
-        left.grid(visible=True, color="#d9d9d9", linewidth=0.4)
+        add_grid(left)
         _draw_square(right, shared)
     return figure
 
@@ -58,7 +60,7 @@ def _draw_square(axes: Axes, shared: Sequence[Difference]) -> None:
         if i != j:
             text = f"{square[i, j]:.0f}" if square[i, j] >= 1 or not square[i, j] else "<1"
             is_dark = square[i, j] > 0.6 * square.max()
-            axes.text(j, i, text, ha="center", va="center", fontsize=5, color="white" if is_dark else "#404040")
+            axes.text(j, i, text, ha="center", va="center", fontsize=5, color="white" if is_dark else LIGHT.muted)
     axes.set_xticks(range(len(names)), names, rotation=90)
     axes.set_yticks(range(len(names)), names)
     axes.set_title(f"codes that differ (%), {shared[0].formats}" if shared else "", fontsize=8)
@@ -73,7 +75,7 @@ def _most_shared(differences: Sequence[Difference]) -> list[Difference]:
 
 
 def write_target_plots(sweep: Sweep, metric: str | None = None) -> list[Path]:
-    """Draw the figure into the folder of a sweep with several targets, as PNG and SVG; see `write_plots`."""
+    """Draw the figure into the folder of a sweep with several targets, as PNG, SVG and PDF; see `write_plots`."""
     if not sweep.differences:
         return []
-    return list(written(draw_targets(sweep, metric), sweep.folder / "targets"))
+    return write_all(draw_targets(sweep, metric), sweep.folder / "targets")

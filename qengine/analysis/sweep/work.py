@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 import qengine
 from qengine.analysis.sweep.key import ARITHMETIC, MEASURES, Context
-from qengine.analysis.sweep.measure import Meter, metrics_of
+from qengine.analysis.sweep.measure import CodesMeter, metrics_of
 from qengine.analysis.sweep.points import Point
 from qengine.analysis.sweep.prepare import ObservationKey, Preparer, Ranges
 from qengine.analysis.sweep.row import Outcome
@@ -178,7 +178,7 @@ class OpenedWork:
             prepared = self._preparer.prepare(point)
         session = prepared.session(work.options)
         metrics = metrics_of(self.task, ssim=work.context.ssim)
-        meter = Meter(self.task, self.evaluated_output, work.source.preprocessing, metrics)
+        meter = CodesMeter(self.task, self.evaluated_output, work.source.preprocessing, metrics)
         for batch, exact in zip(self.runs, self.exact, strict=True):
             codes: Mapping[str, NDArray[Any]] = exact
             if not point.is_float32:

@@ -5,7 +5,8 @@ See `qengine.cli.arguments` for how groups become options of a command.
 """
 
 from qengine.cli.options.choice import FormatChoiceOptions, MethodOptions, RangeOptions, TensorRuleOptions
-from qengine.cli.options.data import DataBesideLayout, DataOptions, InputOptions, Shapes
+from qengine.cli.options.data import DataOptions, InputOptions, Shapes
+from qengine.cli.options.fail_under import ThresholdOptions
 from qengine.cli.options.fixed_point import (
     ArithmeticOptions,
     FixedPointOptions,
@@ -28,7 +29,6 @@ from qengine.cli.options.general import (
 __all__ = [
     "ArithmeticOptions",
     "CommandOptions",
-    "DataBesideLayout",
     "DataOptions",
     "Fetch",
     "FixedPointOptions",
@@ -48,4 +48,5 @@ __all__ = [
     "Strict",
     "TargetOptions",
     "TensorRuleOptions",
+    "ThresholdOptions",
 ]

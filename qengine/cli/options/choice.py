@@ -18,7 +18,7 @@ class _WordLengthOptions:
         typer.Option(
             min=2,
             max=16,
-            metavar="B",
+            metavar="BITS",
             help="Word length. Default: 8, or the next that the target has.",
             rich_help_panel=CHOICE,
         ),
@@ -26,7 +26,7 @@ class _WordLengthOptions:
     weight_bits: Annotated[
         int | None,
         typer.Option(
-            min=2, max=16, metavar="B", help="Word length of constants. Default: --bits.", rich_help_panel=CHOICE
+            min=2, max=16, metavar="BITS", help="Word length of constants. Default: --bits.", rich_help_panel=CHOICE
         ),
     ] = None
     activation_bits: Annotated[
@@ -34,7 +34,7 @@ class _WordLengthOptions:
         typer.Option(
             min=2,
             max=16,
-            metavar="B",
+            metavar="BITS",
             help="Word length of inputs and activations. Default: --bits.",
             rich_help_panel=CHOICE,
         ),
@@ -48,7 +48,7 @@ class MethodOptions:
     method: Annotated[
         str,
         typer.Option(
-            metavar="M",
+            metavar="METHOD",
             help=f"{', '.join(Method)}: least squared error, nothing saturates, or almost nothing.",
             rich_help_panel=CHOICE,
         ),
@@ -70,7 +70,7 @@ class RangeOptions:
     percentile: Annotated[
         float | None,
         typer.Option(
-            metavar="P",
+            metavar="PERCENT",
             help="With --method percentile: per cent of the values that must not saturate. Default: 99.99.",
             rich_help_panel=CHOICE,
         ),
@@ -78,8 +78,8 @@ class RangeOptions:
     headroom: Annotated[
         float,
         typer.Option(
-            metavar="X",
-            help="Hold activations X times as large as those in the data, such as 1.25.",
+            metavar="NUMBER",
+            help="Hold activations that many times as large as those in the data, such as 1.25.",
             rich_help_panel=CHOICE,
         ),
     ] = 1.0
@@ -109,7 +109,7 @@ class TensorRuleOptions:
     output_bits: Annotated[
         str,
         typer.Option(
-            metavar="B",
+            metavar="BITS",
             help="Word length of the outputs; auto: as the rest (in a search: as it chooses), but 16 where a part or "
             "channel would lose its signal.",
             rich_help_panel=CHOICE,

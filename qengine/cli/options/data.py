@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from qengine.cli import parsing
-from qengine.cli.options.panels import INPUTS, PREPROCESSING
+from qengine.cli.options.panels import INPUTS
 from qengine.cli.options.preprocessing import PreprocessingOptions
 from qengine.data.datasets import Dataset, open_dataset, samples_at_once
 from qengine.data.preprocessing import Preprocessing
@@ -34,7 +34,7 @@ class InputOptions(PreprocessingOptions):
             "-i",
             "--input",
             metavar="NAME=VALUE",
-            help="An input: a .npy, .npz, .pb or image file, or numbers: factor=1,1,3,3. Repeatable.",
+            help="An input: a .npy, .npz, .pb, .wav or image file, or numbers: factor=1,1,3,3. Repeatable.",
             rich_help_panel=INPUTS,
         ),
     ] = None
@@ -111,18 +111,3 @@ class DataOptions(InputOptions, _SampleOptions):
         if several and self.batch is None and (more := samples_at_once(graph, found)) > 1:
             return open_dataset(name, graph, batch=more, **options)
         return found
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataBesideLayout(DataOptions):
-    """Data of a command whose `--layout` is that of the codes that it reads or writes."""
-
-    layout: Annotated[
-        str | None,
-        typer.Option(
-            "--image-layout",
-            metavar="L",
-            help="Where images of the data have their channels: nchw (first) or nhwc (last).",
-            rich_help_panel=PREPROCESSING,
-        ),
-    ] = None

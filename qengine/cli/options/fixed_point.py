@@ -41,7 +41,7 @@ class _FormatOptions:
     qformat: Annotated[
         str | None,
         typer.Option(
-            metavar="F",
+            metavar="FORMAT",
             help="Format of every activation, such as Q4.3 or UQ0.8. Without formats, typed or the model's own: "
             "float32, which has no codes to write or compare.",
             rich_help_panel=FIXED_POINT,
@@ -50,7 +50,7 @@ class _FormatOptions:
     weight_qformat: Annotated[
         str | None,
         typer.Option(
-            metavar="F",
+            metavar="FORMAT",
             help="Format of every constant. Default: the word length of --qformat, and for each constant the most "
             "fraction bits with which nothing saturates.",
             rich_help_panel=FIXED_POINT,
@@ -92,14 +92,14 @@ class RoundingOptions:
         typer.Option(
             metavar="KEY=VALUE",
             help="A single rule, by kind, operator or tensor: mean.rounding=trunc, operators.Gemm.rounding=half_up, "
-            "tensors.conv1.overflow=wrap, accumulator.bits=20. See docs/targets.md. Repeatable.",
+            "tensors.conv1.overflow=wrap, accumulator.bits=20. See docs/how-to/targets.md. Repeatable.",
             rich_help_panel=FIXED_POINT,
         ),
     ] = None
     rounding: Annotated[
         str | None,
         typer.Option(
-            metavar="R",
+            metavar="ROUNDING",
             help=f"{', '.join(Rounding)}. Default: the target's, or half_even.",
             rich_help_panel=FIXED_POINT,
         ),
@@ -107,7 +107,7 @@ class RoundingOptions:
     overflow: Annotated[
         str | None,
         typer.Option(
-            metavar="O",
+            metavar="OVERFLOW",
             help=f"{', '.join(Overflow)}. Default: the target's, or saturate.",
             rich_help_panel=FIXED_POINT,
         ),
@@ -138,15 +138,15 @@ class ArithmeticOptions(RoundingOptions, TargetOptions):
         typer.Option(
             min=2,
             max=64,
-            metavar="A",
-            help="Keep the low A bits of every sum of products. Default: all.",
+            metavar="BITS",
+            help="Keep the low bits of every sum of products. Default: all.",
             rich_help_panel=FIXED_POINT,
         ),
     ] = None
     islands: Annotated[
         str | None,
         typer.Option(
-            metavar="NAMES",
+            metavar="LIST",
             help=f"Compute these in float32 instead of integers: {', '.join(ISLANDS)}. Default: none.",
             rich_help_panel=FIXED_POINT,
         ),

@@ -90,7 +90,7 @@ class _IsaOptions:
     isa: Annotated[
         str | None,
         typer.Option(
-            metavar="I",
+            metavar="ISA",
             help=f"Kernels: {', '.join(isa.name for isa in BEST_FIRST)} or reference. Default: the best of this CPU.",
             rich_help_panel=RUN,
         ),

@@ -18,7 +18,7 @@ class PreprocessingOptions:
     mean: Annotated[
         str | None,
         typer.Option(
-            metavar="X",
+            metavar="NUMBERS",
             help="Mean that is subtracted: one number, or one per channel. As torchvision has it, of pictures in "
             "[0, 1], such as 0.485,0.456,0.406; where a number is beyond 1, of pixels 0..255.",
             rich_help_panel=PREPROCESSING,
@@ -27,7 +27,7 @@ class PreprocessingOptions:
     std: Annotated[
         str | None,
         typer.Option(
-            metavar="X",
+            metavar="NUMBERS",
             help="Standard deviation that is divided by, on the scale of --mean, such as 0.229,0.224,0.225.",
             rich_help_panel=PREPROCESSING,
         ),
@@ -35,7 +35,7 @@ class PreprocessingOptions:
     scale: Annotated[
         str | None,
         typer.Option(
-            metavar="X",
+            metavar="NUMBERS",
             help="Factor of pixels 0..255 in place of --std, such as 1/255: (pixel - mean) * scale.",
             rich_help_panel=PREPROCESSING,
         ),
@@ -63,7 +63,7 @@ class PreprocessingOptions:
     layout: Annotated[
         str | None,
         typer.Option(
-            metavar="L",
+            metavar="LAYOUT",
             help="Where images have their channels: nchw (first) or nhwc (last). Needed where shapes do not tell.",
             rich_help_panel=PREPROCESSING,
         ),

@@ -8,11 +8,15 @@ isa, threads       instruction set of the kernels, and number of threads
 word_length        longest word length of the activations; null in float32
 cpu                {name, cores}: name of the processor in LLVM, and number of cores this process may use
 peak_gmacs         peak GMAC/s of one core on registers, by type of the factors: s8, s16, f32
+machine            {cpu, cores, load, running, clock, highest_clock, governor} before the measurement; MHz
+warnings           what makes the figures less than sure, such as a busy machine
 run                {best_ms, median_ms} of whole runs
+one_thread         the same on one thread
+overhead_ms        what one_thread.best_ms has beyond the sum of the kernels
 gmacs              GMAC/s of the best run
 macs               number of multiply-accumulates of the model
 memory_bytes       size of all tensors between steps
-kernels            [{tensor, operator, kernel, note, ms, gmacs, percent_of_peak}], each alone on one thread
+kernels            [{tensor, operator, kernel, note, ms, gmacs, percent_of_peak, kind}], each alone on one thread
 rivals             {name: {best_ms, median_ms, times_ours}, or the reason why it did not run}
 =================  =================================================================================================
 
@@ -45,16 +49,37 @@ def report_table(model: str, report: Report, bits: int | None) -> str:
     _add_figures(table)
     for row in report.rows:
         table.row(row.tensor, row.operator, row.kernel, *_numbers(row), row.note)
+    table.row("overhead", "", "", f"{report.overhead_ms:.3f}", "", "", _overhead(report))
+    table.row("total", "", "", f"{report.one_thread.best_ms:.3f}", "", "", "one run on one thread")
     peaks = ", ".join(f"{kind} {rate:.0f}" for kind, rate in report.peaks.items())
     work = f"   {report.gmacs:.0f} GMAC/s of {_macs(report.macs)}" if report.macs else ""
     lines = [
         f"one run          {_time(report.run)}{work}",
-        *([f"peak of a core   {peaks} GMAC/s, measured now on registers"] if peaks else []),
+        *(
+            [f"peak of a core   {peaks} GMAC/s on registers, the best of many, in turns with the kernels"]
+            if peaks
+            else []
+        ),
+        f"machine          {_machine(report)}",
         f"memory           {report.memory / 1e6:.1f} MB of tensors between steps",
     ]
     for name, rival in report.rivals.items():
         lines.append(f"{name:<16} {rival if isinstance(rival, str) else _beside(rival, report.run)}")
+    lines += [f"warning          {text}" for text in report.warnings]
     return rendered(title, table, lines)
+
+
+def _overhead(report: Report) -> str:
+    if report.overhead_ms < 0:
+        return "kernels by themselves took longer than in the run"
+    return "all that is no kernel: checks, feeds, outputs, calls"
+
+
+def _machine(report: Report) -> str:
+    machine = report.machine
+    clock = f", {machine.clock:.0f} MHz" if machine.clock else ""
+    load = "" if machine.load is None else f", load {machine.load:g}"
+    return f"{machine.cpu}, {machine.cores} cores{clock}{load}"
 
 
 def report_record(model: str, report: Report, bits: int | None) -> str:
@@ -69,8 +94,12 @@ def report_record(model: str, report: Report, bits: int | None) -> str:
         "threads": report.threads,
         "word_length": bits,
         "cpu": _cpu(),
+        "machine": asdict(report.machine),
+        "warnings": list(report.warnings),
         "peak_gmacs": dict(report.peaks),
         "run": asdict(report.run),
+        "one_thread": asdict(report.one_thread),
+        "overhead_ms": report.overhead_ms,
         "gmacs": report.gmacs,
         "macs": report.macs,
         "memory_bytes": report.memory,

@@ -36,7 +36,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-from qengine.atomic_files import replacing
+from qengine.atomic_files import write_text
 from qengine.cli.jsontext import as_object
 from qengine.cli.output.console import Line, rendered
 from qengine.cli.output.styles import BAD, GOOD, QUIET, WARN
@@ -172,5 +172,4 @@ def dumps_as_tables(result: DumpsComparison) -> str:
 
 def write_html(path: Path, result: Comparison) -> None:
     """Write the page of a comparison, whole or not at all."""
-    with replacing(path) as temporary:
-        temporary.write_text(page(result, "Comparison with a device"), encoding="utf-8")
+    write_text(path, page(result, "Comparison with a device"))

@@ -7,7 +7,7 @@ model               the model as typed
 arithmetic          "float32" or "fixed"
 qformat, ...        the options of fixed point as typed (`FixedPointOptions.record`), rounding and overflow with their
                     those of the run; null in float32
-rules               all rules of the run that are not the default, as [rules] of docs/targets.md; null in float32
+rules               all rules of the run that are not the default, as [rules] of docs/how-to/targets.md; null in float32
 inputs              [{name, shape, dtype}]
 outputs             [{name, shape, dtype, format, min, max, nonfinite, sqnr_db}], real numbers; a sequence or a map has
                     its length as the shape, and its type as the dtype
@@ -25,12 +25,12 @@ advice              {format, reason, sqnr_db_before, sqnr_db}
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from rich.text import Text
 
-from qengine.analysis.report import Comparison
+from qengine.analysis.report import TensorReport
 from qengine.cli.jsontext import as_object
 from qengine.cli.output.console import Line, counted_samples, decibels, figure, rendered, share
 from qengine.cli.output.result import RunResult
@@ -74,7 +74,7 @@ def as_json(result: RunResult) -> str:
 
 def as_tables(result: RunResult) -> str:
     """Return a table and a summary, in colour if standard output is a terminal."""
-    table = _float_table(result) if result.comparison is None else _fixed_table(result.comparison)
+    table = _float_table(result) if result.comparison is None else tensor_table(result.comparison.tensors)
     return rendered(_title(result), table, _summary(result))
 
 
@@ -110,7 +110,8 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.6g}"
 
 
-def _fixed_table(comparison: Comparison) -> Table:
+def tensor_table(tensors: Sequence[TensorReport]) -> Table:
+    """Return the table of tensors in fixed point."""
     table = Table()
     table.names("tensor")
     table.text("computed by", importance=4)
@@ -119,7 +120,7 @@ def _fixed_table(comparison: Comparison) -> Table:
     table.numbers("underflow", importance=6)
     table.numbers("unused\nbits", importance=5)
     table.numbers("SQNR\ndB", importance=9)
-    for t in comparison.tensors:
+    for t in tensors:
         is_island = t.kind == "island"
         table.row(
             t.name,

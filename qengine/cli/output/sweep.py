@@ -10,7 +10,7 @@ evaluated_output  name of the output that the metrics are about
 computed          number of points that are new
 seconds           {"before": time before the first new point, "inference": of the runs of new points, "rest": of new
                   points without their runs, "compiling": of kernels}
-rows              [{column: value}], float32 first; the columns are those of docs/sweeps.md
+rows              [{column: value}], float32 first; the columns are those of docs/how-to/sweeps.md
 differences       [{first, second, formats, outputs, outputs_differ, tensors, tensors_differ, first_tensor, samples}]:
                   the codes that each two targets compute otherwise, in the same formats
 written           the files

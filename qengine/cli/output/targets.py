@@ -1,7 +1,7 @@
 """Output of `qengine targets`: lists of targets, one target, and what a model has that a target does not.
 
 As JSON, the list is {"targets": [{name, status, description}]}, one target is its file as an object (`rules` and
-`constraints` as in docs/targets.md), and a check is {model, target, is_clean, violations: [{constraint, subject,
+`constraints` as in docs/how-to/targets.md), and a check is {model, target, is_clean, violations: [{constraint, subject,
 operator, found, allowed, remedy}], accumulators: [{tensor, operator, bits, channel, channels, available, is_proved}],
 notes}.
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine.data.preprocessing import Preprocessing
 from qengine.errors import FeedError
 from qengine.input_files import open_input
 
@@ -56,11 +57,29 @@ class Source(ABC):
     names : names of the inputs that the samples feed.
     stacked : names of the inputs whose first axis counts samples, so that several samples make one feed.
     labels : true class of each sample; None if there are none.
+    preprocessing : conversion of pixels to numbers.
+    keys : name of each sample, by which a file of labels may name it, such as its path in a folder; () if they have
+        none.
+    classes : names of the classes, in the order of their numbers; () if they are unknown.
+    are_labels_beside : whether the labels are not in the files of the samples, but in their folders or beside them.
+    groups : number of the folder of each sample, in class folders; None without them.
+    notes : remarks for the user on how the data is read, each one line.
     """
 
     names: tuple[str, ...]
     stacked: frozenset[str]
     labels: NDArray[np.int64] | None = None
+    preprocessing: Preprocessing = Preprocessing()
+    keys: Sequence[str] = ()
+    classes: tuple[str, ...] = ()
+    are_labels_beside: bool = False
+    groups: NDArray[np.int64] | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def reads_pixels(self) -> bool:
+        """Whether samples are pixels, to which preprocessing is applied: images, or uint8 where numbers are real."""
+        return False
 
     @abstractmethod
     def __len__(self) -> int:
@@ -70,9 +89,20 @@ class Source(ABC):
     def items(self) -> Iterator[Item]:
         """Yield the samples, from the first."""
 
-    @abstractmethod
-    def files(self, count: int) -> list[Path]:
+    def files(self, count: int) -> list[Path]:  # noqa: ARG002 - a source in memory has none
         """Return the files that the first samples are read from."""
+        return []
+
+    def contents(self, count: int) -> Iterator[bytes | memoryview]:
+        """Yield what the first samples are made of, for a digest: by default the names and the bytes of the files."""
+        for path in self.files(count):
+            yield f"\n{path.name} ".encode()
+            try:
+                with open_input(path) as file:
+                    while block := file.read(_BLOCK):
+                        yield block
+            except OSError as error:
+                raise FeedError(f"{path} cannot be read: {error.strerror or error}") from None
 
     @abstractmethod
     def settings(self) -> str:
@@ -114,6 +144,15 @@ class Dataset:
         """Return the number of samples."""
         return self._count
 
+    def __repr__(self) -> str:
+        labels = "" if self.labels is None else ", with labels"
+        return f"<Dataset {self.name}: {self._count} samples of {', '.join(self.names)}{labels}>"
+
+    def regrouped(self, batch: int | None, limit: int | None) -> Dataset:
+        """Return the same samples with another number in a feed, or fewer of them; None leaves either as it is."""
+        count = self._count if limit is None else min(limit, self._count)
+        return Dataset(self.name, self._source, self._fixed, batch or self.batch, count)
+
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the inputs that are fed."""
@@ -129,6 +168,26 @@ class Dataset:
         """The true class of each sample; None if there are none."""
         labels = self._source.labels
         return None if labels is None else labels[: self._count]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, in the order of their numbers; () if they are unknown."""
+        return self._source.classes
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Remarks for the user on how the data is read, each one line."""
+        return self._source.notes
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """The conversion of pixels to numbers; it has no effect unless `reads_pixels`."""
+        return self._source.preprocessing
+
+    @property
+    def reads_pixels(self) -> bool:
+        """Whether preprocessing is applied to anything: to images, or to uint8 arrays for real numbers."""
+        return self._source.reads_pixels
 
     def __iter__(self) -> Iterator[dict[str, NDArray[Any]]]:
         """Yield the feeds of each run."""
@@ -175,12 +234,8 @@ class Dataset:
         digest = hashlib.sha256(f"{self._source.settings()} {self._count}".encode())
         for name, array in sorted(self._fixed.items()):
             digest.update(f"{name} {array.dtype} {array.shape}".encode() + np.ascontiguousarray(array).tobytes())
-        for path in self._source.files(self._count):
-            digest.update(f"\n{path.name} ".encode())
-            try:
-                with open_input(path) as file:
-                    while block := file.read(_BLOCK):
-                        digest.update(block)
-            except OSError as error:
-                raise FeedError(f"{path} cannot be read: {error.strerror or error}") from None
+        if self.labels is not None and self._source.are_labels_beside:
+            digest.update(f"labels {self.labels.tolist()}".encode())
+        for content in self._source.contents(self._count):
+            digest.update(content)
         return digest.hexdigest()

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.data.channels import CHANNELS, LAYOUTS, channel_axis
+from qengine.data.geometry import changed_planes
 from qengine.data.preprocessing import Preprocessing
 from qengine.errors import FeedError
 from qengine.model.graph import Dim, Value
@@ -40,15 +41,40 @@ class SampleLayout(Enum):
             row = np.moveaxis(row, -1, 1)
         elif self is SampleLayout.COLOUR_FIRST:
             row = np.moveaxis(row, 1, -1)
-        if row.dtype != np.uint8 or (declared.dtype is not None and declared.dtype.kind != "f"):
+        if not are_pixels(row.dtype, declared):
             return row
         real = declared.dtype or np.dtype(np.float32)
+        row = _in_size(row, declared, preprocessing)
         if row.ndim == 4 and not preprocessing.is_same_for_channels:
             axis = channel_axis(_lengths(declared, row), preprocessing.layout)
             numbers = [preprocessing.to_numbers(np.moveaxis(image, axis, -1)) for image in row]
             return np.moveaxis(np.stack(numbers), 1, axis).astype(real)
         # One scale and one mean for all elements.
         return preprocessing.to_numbers(row.reshape(-1, 1, 1)).reshape(row.shape).astype(real)
+
+
+def are_pixels(dtype: np.dtype[Any], declared: Value) -> bool:
+    """Whether elements of a dtype are pixels that become the numbers of an input: uint8, where it takes real ones."""
+    return dtype == np.uint8 and (declared.dtype is None or declared.dtype.kind == "f")
+
+
+def _in_size(row: NDArray[np.uint8], declared: Value, preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """Return uint8 pictures resized and cropped, with the pixels that image files of them would give."""
+    label = f"a picture for input '{declared.name}'"
+    is_changed = bool(preprocessing.resize or preprocessing.crop)
+    if row.ndim != 4 or declared.shape is None or len(declared.shape) != 4:
+        if is_changed:
+            raise FeedError(
+                f"{label} is uint8 of shape {list(row.shape)}, and --resize and --crop are for pictures with 4 axes: "
+                "leave them out"
+            )
+        return row
+    if not is_changed and "size" not in preprocessing.convert:
+        return row
+    axis = channel_axis(_lengths(declared, row), preprocessing.layout)
+    height, width = declared.shape[1:3] if axis == -1 else declared.shape[2:]
+    planes = changed_planes(np.moveaxis(row, axis, 1), preprocessing, (height, width), label)
+    return np.moveaxis(planes, 1, axis)
 
 
 def _lengths(declared: Value, row: NDArray[Any]) -> tuple[Dim, ...]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from qengine.data.images import read_image
 from qengine.data.preprocessing import Preprocessing
 from qengine.errors import OptionError
+from qengine.near_files import missing_file, other_model
 
 _FOLDER = files(__name__)
 
@@ -134,7 +135,15 @@ def find(model: str) -> Entry | None:
     """
     if model in ENTRIES:
         return ENTRIES[model]
-    if not os.path.exists(model):  # noqa: PTH110 - pathlib raises for names that are too long
+    try:
+        exists = os.path.exists(model)  # noqa: PTH110 - pathlib raises for names that are too long
+    except ValueError:  # a NUL
+        exists = False
+    if not exists:
+        near, hint = missing_file(model, ENTRIES), other_model(model)
         names = ", ".join(ENTRIES)
-        raise OptionError(f"there is no file '{model}', and no bundled model of that name; bundled are {names}")
+        raise OptionError(
+            f"there is no file '{model}', and no bundled model of that name{near}"
+            f"{f'; {hint}' if hint else ''}; bundled are {names}"
+        )
     return None

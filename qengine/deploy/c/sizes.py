@@ -90,7 +90,7 @@ def measure(
         if result.returncode != 0:
             return Measured(compiler.name, tuple(flags), None, None)
         code = None if size_tool is None else _code(size_tool, root / "object.o")
-        usages = [path.read_text() for path in root.glob("*.su")]
+        usages = [path.read_text(encoding="utf-8", errors="replace") for path in root.glob("*.su")]
     if code is not None:
         code -= held
     return Measured(compiler.name, tuple(flags), code, _stack(usages))

@@ -74,7 +74,7 @@ def named_layout(layout: str) -> str:
         return layout.upper()
     if layout == "auto" or _OTHER_NAME.fullmatch(layout) is not None:
         return layout
-    raise OptionError(f"there is no layout '{layout}'; give auto, or one such as NCHW, NHWC or NCHW16c")
+    raise OptionError(f"no element order is named '{layout}'; give auto, or one such as NCHW, NHWC or NCHW16c")
 
 
 def in_layout(found: Iterator[Layout], rank: int, layout: str) -> list[Layout]:

@@ -1,6 +1,6 @@
 """Golden packs: every tensor of a model on some samples, as a hardware team needs it, and vectors that can fail.
 
-A pack is a folder. `manifest.json` describes it; docs/vectors.md says what the other files are. The same model,
+A pack is a folder. `manifest.json` describes it; docs/how-to/vectors.md says what the other files are. The same model,
 options and samples give the same bytes.
 """
 

@@ -33,7 +33,7 @@ class Layout:
     def __post_init__(self) -> None:
         match = re.fullmatch(r"nchw|nhwc|nchwc([1-9][0-9]{0,3})", self.name)
         if match is None or (match[1] and int(match[1]) > _MOST_BLOCK):
-            raise OptionError(f"layout '{self.name}' is not nchw, nhwc, or nchwc with a number such as nchwc4")
+            raise OptionError(f"element order '{self.name}' is not nchw, nhwc, or nchwc with a number such as nchwc4")
 
     @property
     def block(self) -> int | None:

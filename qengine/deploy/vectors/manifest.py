@@ -113,7 +113,7 @@ def write_manifest(vectors: Vectors, files: Files, write_benches: WriteBenches) 
         "rules": rules_as_json(session.rules),
         "files": {
             "kinds": list(options.kinds),
-            "layout": options.layout,
+            "layout": options.element_order,
             "lanes": options.lanes,
             "first_lane": options.first_lane,
         },

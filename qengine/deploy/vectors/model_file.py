@@ -46,7 +46,7 @@ def write_model(session: InferenceSession, folder: Path) -> tuple[str, ...]:
         return (f"the pack has no {MODEL}, which a comparison then needs: {type(error).__name__}",)
     (folder / MODEL).write_bytes(content)
     record = {**_formats_given(session), "rules": rules_mapping(session.rules)}
-    (folder / OPTIONS).write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    (folder / OPTIONS).write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8", newline="\n")
     return ()
 
 

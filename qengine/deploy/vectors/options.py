@@ -21,7 +21,7 @@ class VectorKeywords(TypedDict, total=False):
     tensors: tuple[str, ...] | str | None
     lanes: int
     first_lane: str
-    layout: str
+    element_order: str
     edges: int
     operator_vectors: bool
     seed: int
@@ -43,7 +43,7 @@ class VectorOptions:
         Words of a line of a hex, .mif or .coe file.
     first_lane
         End of a line at which its first word stands: "low", the right, or "high".
-    layout
+    element_order
         Order of elements in files other than .npy: nchw, nhwc, or nchwc4 with any number.
     edges
         Most edge vectors of the whole network; 0 searches none.
@@ -63,7 +63,7 @@ class VectorOptions:
     tensors: tuple[str, ...] | str | None = None
     lanes: int = 1
     first_lane: str = "low"
-    layout: str = "nchw"
+    element_order: str = "nchw"
     edges: int = 8
     operator_vectors: bool = True
     seed: int = 0
@@ -86,7 +86,7 @@ class VectorOptions:
 
     def order(self) -> Layout:
         """Return the order of elements."""
-        return Layout(self.layout)
+        return Layout(self.element_order)
 
 
 def _names(given: tuple[str, ...] | list[str] | str) -> tuple[str, ...]:

@@ -85,7 +85,7 @@ _OUTPUT = """\
 _BENCH = """\
 // {title}
 //
-// Checks a module `dut` on the vectors of a pack; see docs/vectors.md. Run it in the folder of the pack, or with
+// Checks a module `dut` on the vectors of a pack; see docs/how-to/vectors.md. Run it in the folder of the pack, or with
 // +pack=FOLDER. It prints a line for each word that differs, then PASS or FAIL; after FAIL the exit status is not 0.
 //   $ iverilog -g2012 -o tb {file} dut.v && vvp -n tb
 //   $ verilator --binary --timing -Wno-fatal --top-module {module} {file} dut.v && obj_dir/V{module}
@@ -193,7 +193,7 @@ def _comment(text: str) -> str:
 
 
 COCOTB = '''\
-"""Check a design on the vectors of a pack with cocotb; made by qengine, see docs/vectors.md.
+"""Check a design on the vectors of a pack with cocotb; made by qengine, see docs/how-to/vectors.md.
 
 The design is the one that tb_pack.v describes: `clk`, `rst`, and NAME_valid, NAME_ready, NAME_data for each tensor.
 Environment: PACK is the folder of the pack, by default the one above this file; OPERATOR names one of its operators,

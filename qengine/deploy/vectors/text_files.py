@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.errors import FeedError, OptionError
+from qengine.errors import FeedError, OptionError, did_you_mean
 
 _PER_LINE = 16
 _C_TYPES = (8, 16, 32, 64)
@@ -194,5 +194,6 @@ def check_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
     """
     for kind in kinds:
         if kind not in SUFFIXES:
-            raise OptionError(f"there are no files of the kind '{kind}'; there are {', '.join(SUFFIXES)}")
+            near = did_you_mean(kind, SUFFIXES)
+            raise OptionError(f"there are no files of the kind '{kind}'{near}; there are {', '.join(SUFFIXES)}")
     return tuple(kind for kind in SUFFIXES if kind in kinds or kind == "npy")

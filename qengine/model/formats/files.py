@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
-from qengine.atomic_files import replacing
+from qengine.atomic_files import write_text
 from qengine.errors import FormatError
 from qengine.input_files import read_input
+from qengine.near_files import missing_file
 from qengine.qformat import ChannelFormats, Format, PartFormats, QFormat
 
 FormatsByName = Mapping[str, Format | str | Sequence[QFormat | str]]
@@ -41,10 +43,21 @@ def read_formats(path: str | os.PathLike[str]) -> dict[str, Any]:
         formats = json.loads(read_input(path).decode("utf-8-sig"), object_pairs_hook=unique)
     except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
+        if isinstance(error, FileNotFoundError):
+            reason = f"{reason}{_no_path(os.fspath(path)) or missing_file(path)}"
         raise FormatError(f"formats file {path}: {reason}") from None
     if not isinstance(formats, dict):
         raise FormatError(f"formats file {path}: not an object of tensor names and formats")
     return formats
+
+
+def _no_path(text: str) -> str:
+    """Return what is wrong with a text that is no path of a file, but its content or a format; "" for a path."""
+    if text.lstrip().startswith("{"):
+        return ": it is the content of a formats file; save it, and give the name of the file"
+    with suppress(FormatError):
+        return f": it is a format, {QFormat.parse(text)}; one for all activations is given as --qformat or qformat="
+    return ""
 
 
 def write_formats(path: str | os.PathLike[str], formats: Mapping[str, str | list[str]]) -> None:
@@ -55,8 +68,7 @@ def write_formats(path: str | os.PathLike[str], formats: Mapping[str, str | list
     OptionError
         If it cannot be written.
     """
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(formats, indent=2) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(formats, indent=2) + "\n")
 
 
 def format_to_json(fmt: Format) -> str | list[str]:

@@ -25,6 +25,7 @@ from qengine.model.loader.shapes import with_inferred
 from qengine.model.loader.validation import check_nodes
 from qengine.model.opset_conversion import at_opset
 from qengine.model.protos import graph_proto
+from qengine.near_files import missing_file, models_in, other_model
 
 OLDEST_OPSET = 7
 """Oldest opset of ONNX's own domain that handlers serve; before it, Add and others broadcast in another way."""
@@ -57,7 +58,8 @@ def load(model: str | os.PathLike[str] | bytes | ModelProto) -> Graph:
         with memory.limited(None, keep=True):
             return _load(model)
     except (ModelError, UnsupportedError) as error:
-        raise type(error)(f"{where}: {error}") from None
+        hint = "" if isinstance(model, (bytes, ModelProto)) else other_model(model)
+        raise type(error)(f"{where}: {hint or error}") from None
     except RecursionError:
         raise ModelError(f"{where}: its graphs or functions are nested too deeply; flatten them") from None
     except MemoryError:
@@ -95,9 +97,9 @@ def _bytes(path: Path) -> bytes:
     try:
         return read_input(path)
     except FileNotFoundError:
-        raise ModelError("no such file; give the path of an .onnx file") from None
+        raise ModelError(f"no such file; give the path of an .onnx file{missing_file(path)}") from None
     except NotAFileError as error:
-        raise ModelError(f"{error.strerror}; give the path of an .onnx file") from None
+        raise ModelError(f"{error.strerror}; give the path of an .onnx file{models_in(path)}") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = error.strerror if isinstance(error, OSError) else error
         raise ModelError(f"cannot be read ({reason}); give the path of a readable .onnx file") from None

@@ -52,7 +52,7 @@ def _remedy(node: Node) -> str:
         )
     if node.domain == "com.microsoft":
         return (
-            "docs/models.md lists the operators of ONNX Runtime that run: save the model with a lower "
+            "docs/reference/models.md lists the operators of ONNX Runtime that run: save the model with a lower "
             f'graph_optimization_level, or register them, as @qengine.register_operator("{node.operator}", '
             f'domain="{node.domain}")'
         )

@@ -2,7 +2,7 @@
 
 A step computes one tensor from others. Each kind has one rule for the shape, one kernel in float32 and one in fixed
 point; an operator of ONNX is spelled in these kinds, see `qengine.model.ops`. A new kind needs a rule in
-docs/fixed-point.md first.
+docs/reference/fixed-point.md first.
 """
 
 from qengine.model.steps.combine import Combine

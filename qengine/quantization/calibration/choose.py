@@ -39,6 +39,14 @@ _MAX_MORE_BITS = 24  # fraction bits tried beyond the format without saturation,
 _CANDIDATES = 4  # numbers of fraction bits that one pass tries
 
 
+METHOD_WORDS = {
+    **dict.fromkeys(("minmax", "min_max", "maximum", "absmax", "abs_max", "range"), "max"),
+    **dict.fromkeys(("l2", "mean_squared_error", "least_squares", "mean_square"), "mse"),
+    **dict.fromkeys(("percent", "quantile", "percentiles", "moving_average_percentile"), "percentile"),
+}
+"""Names of others for methods, and the method that each most probably means."""
+
+
 class Method(StrEnum):
     """Rule by which the number n of fraction bits is chosen."""
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import TypedDict
 
 from qengine.checks import check_whole_number
-from qengine.errors import OptionError
+from qengine.errors import OptionError, did_you_mean
 from qengine.qformat import Overflow, overflow_mode
-from qengine.quantization.calibration.choose import Method
+from qengine.quantization.calibration.choose import METHOD_WORDS, Method
 from qengine.quantization.calibration.ties import Ties
 from qengine.runtime.options import SessionOptions
 from qengine.targets import Constraints, Target
@@ -99,7 +99,8 @@ class CalibrationOptions:
         if self.overflow is not None:
             object.__setattr__(self, "overflow", overflow_mode(self.overflow))
         if not isinstance(self.method, str) or self.method not in list(Method):
-            raise OptionError(f"no method is named {self.method!r}; there are {', '.join(Method)}")
+            near = did_you_mean(str(self.method), Method, METHOD_WORDS)
+            raise OptionError(f"no method is named {self.method!r}{near}; there are {', '.join(Method)}")
         if not _is_number(self.percentile) or not 0.0 < self.percentile <= 100.0:
             raise OptionError(f"percentile is above 0 and at most 100, not {self.percentile!r}")
         if not _is_number(self.headroom) or not 1.0 <= self.headroom <= _MAX_HEADROOM:

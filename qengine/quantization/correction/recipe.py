@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from qengine.errors import OptionError
+from qengine.errors import OptionError, did_you_mean
 from qengine.model.formats.files import FormatsByName, format_to_json
 from qengine.model.graph import Graph
 from qengine.quantization.calibration import Feeds
@@ -70,7 +70,8 @@ def _declarations(recipe: str | Sequence[str]) -> tuple[Correction, ...]:
     if named := [step for step in unknown if step in recipes()]:
         raise OptionError(f"{named[0]!r} is a recipe by itself, and no step of one: give it alone, or steps")
     if unknown:
-        raise OptionError(f"no recipe or correction is named {unknown[0]!r}; there are {describe_recipes()}")
+        near = did_you_mean(str(unknown[0]), [*recipes(), *(one.name for one in known)])
+        raise OptionError(f"no recipe or correction is named {unknown[0]!r}{near}; there are {describe_recipes()}")
     steps = tuple(one for one in known if one.name in recipe)
     for i, one in enumerate(steps):
         for other in steps[i + 1 :]:

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import onnx  # noqa: TID251 - the result is an onnx.ModelProto
 import onnx.checker  # noqa: TID251 - as above
 
-from qengine.errors import OptionError, QEngineError, UnsupportedError, first_line
+from qengine.errors import OptionError, QEngineError, UnsupportedError, did_you_mean, first_line
 from qengine.model.graph import Graph
 from qengine.model.ops.qonnx import DOMAINS
 from qengine.model.protos import model_proto
@@ -82,7 +82,8 @@ def quantized_model(session: InferenceSession, writes: Writes = "qdq") -> onnx.M
 def check_rules(rules: Rules, writes: Writes) -> None:
     """Raise OptionError for other nodes than there are, or for rules that the nodes cannot say."""
     if writes not in get_args(Writes):
-        raise OptionError(f"writes is {writes!r}; there are {', '.join(get_args(Writes))} (--as, writes=)")
+        near = did_you_mean(str(writes), get_args(Writes))
+        raise OptionError(f"writes is {writes!r}{near}; there are {', '.join(get_args(Writes))} (--as, writes=)")
     if writes == "qdq" and rules != Rules():
         raise OptionError(
             "a quantized model rounds half to even, saturates, and has no accumulator to wrap or islands, and nothing "

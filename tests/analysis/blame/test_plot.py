@@ -5,7 +5,8 @@ import builtins
 import numpy as np
 import pytest
 
-from qengine.analysis.blame.plot import check_plot, draw_histogram
+from qengine.analysis.blame.plot import draw_histogram
+from qengine.analysis.figures import check_file
 from qengine.errors import OptionError
 from qengine.qformat import ChannelFormats, QFormat
 from qengine.quantization.calibration.histogram import Histogram
@@ -68,7 +69,7 @@ def test_odd_values(tmp_path, values):
 
 def test_what_cannot_be_drawn(tmp_path, monkeypatch):
     with pytest.raises(OptionError, match=r"a plot is a \.png, \.svg, \.pdf file, not a\.jpg"):
-        check_plot("a.jpg")
+        check_file("a.jpg")
     with pytest.raises(OptionError, match="there is no folder"):
         draw_histogram(tmp_path / "no" / "a.png", "x", histogram_of(VALUES), QFormat.parse("Q2.5"))
     real = builtins.__import__
@@ -80,4 +81,4 @@ def test_what_cannot_be_drawn(tmp_path, monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(OptionError, match=r"plots need matplotlib: pip install 'qengine\[plot\]'"):
-        check_plot("a.png")
+        check_file("a.png")

@@ -1,6 +1,7 @@
 """Plots: which lines there are, and what they are called."""
 
 import math
+import sys
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from qengine.analysis.inspection.costs import find_cost
 from qengine.analysis.sweep import FLOAT32, Grid, Measures, Outcome, Row, Sweep, Task
 from qengine.analysis.sweep.measure import Figures
 from qengine.analysis.sweep.plots import axis_label, draw_accuracy, draw_pareto, metric_of, write_plots
-from qengine.errors import SweepError
+from qengine.errors import MissingPackageError
 from qengine.metrics.pareto import pareto
 
 
@@ -156,15 +157,17 @@ def test_metrics():
 def test_files(tmp_path):
     sweep = swept(Grid(bits=[4, 8]), tmp_path)
     written = write_plots(sweep)
-    assert [path.name for path in written] == ["accuracy.png", "accuracy.svg", "pareto.png", "pareto.svg"]
+    assert [path.name for path in written] == [
+        f"{name}{suffix}" for name in ("accuracy", "pareto") for suffix in (".png", ".svg", ".pdf")
+    ]
     assert written[0].read_bytes().startswith(b"\x89PNG")
-    before = written[1].read_bytes()
-    assert b"Word length (bits)" in before
+    before = [path.read_bytes() for path in written]
+    assert b"Word length (bits)" in before[1]
     write_plots(sweep)
-    assert written[1].read_bytes() == before
+    assert [path.read_bytes() for path in written] == before
 
 
 def test_without_matplotlib(monkeypatch, tmp_path):
-    monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
-    with pytest.raises(SweepError, match=r"plots need matplotlib: pip install 'qengine\[plot\]'"):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(MissingPackageError, match=r"plots need matplotlib: pip install 'qengine\[plot\]'"):
         write_plots(swept(Grid(bits=[4]), tmp_path))

@@ -289,7 +289,7 @@ def test_names_that_stand_for_nothing(tmp_path):
     with pytest.raises(OptionError, match=r"there is no data 'nothing': .* bundled are srcnn, digits"):
         open_dataset("nothing", OPEN)
     (tmp_path / "a.txt").write_text("no data")
-    with pytest.raises(FeedError, match=r"is not an \.npz file, a folder, or a bundled set"):
+    with pytest.raises(FeedError, match=r"is of no kind that is read: an \.npz file, .*, or a bundled set"):
         open_dataset(str(tmp_path / "a.txt"), OPEN)
     with pytest.raises(OptionError, match="limit must be a whole number, 1 or more, not 0"):
         open_dataset("digits", OPEN, limit=0)

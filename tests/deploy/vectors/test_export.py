@@ -12,7 +12,7 @@ from qengine.deploy.vectors.schema import fault_of, manifest_schema
 from qengine.deploy.vectors.text_files import Lanes, read_hex
 from qengine.errors import FeedError, OptionError
 
-EVERYTHING = {"kinds": "npy,hex,c,mif,coe", "accumulators": True, "edges": 3, "lanes": 4, "layout": "nchwc4"}
+EVERYTHING = {"kinds": "npy,hex,c,mif,coe", "accumulators": True, "edges": 3, "lanes": 4, "element_order": "nchwc4"}
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +237,7 @@ def test_a_folder_is_written_whole_or_not_at_all(made, tmp_path, monkeypatch):
         ({"tensors": "yy"}, "the model has no tensor 'yy'; did you mean 'y'"),
         ({"tensors": ""}, "tensors names no tensor"),
         ({"lanes": 0}, "lanes must be a whole number, 1 or more"),
-        ({"layout": "chw"}, "layout 'chw' is not"),
+        ({"element_order": "chw"}, "element order 'chw' is not"),
         ({"first_lane": "middle"}, "'low' or 'high'"),
         ({"edges": -1}, "edges must be"),
     ],

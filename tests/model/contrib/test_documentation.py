@@ -1,4 +1,4 @@
-"""docs/models.md lists the operators of ONNX Runtime that run."""
+"""docs/reference/models.md lists the operators of ONNX Runtime that run."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ import qengine.model.eager.single_node  # noqa: F401 - declares the evaluators
 from qengine.model.contrib import expansions
 from qengine.model.eager.evaluator import versions
 
-PAGE = Path(__file__).parents[3] / "docs" / "models.md"
+PAGE = Path(__file__).parents[3] / "docs/reference/models.md"
 
 
 def listed():

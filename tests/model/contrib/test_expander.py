@@ -138,7 +138,7 @@ def test_nodes_in_a_local_function():
         ("com.microsoft.nchwc.ReorderInput", "graph_optimization_level = ORT_ENABLE_EXTENDED"),
         ("com.ms.internal.nhwc.Conv", "graph_optimization_level = ORT_ENABLE_EXTENDED"),
         (f"{DOMAIN}.LongformerAttention", f"{DOMAIN}.LongformerAttention-1"),
-        (f"{DOMAIN}.GroupQueryAttention", "docs/models.md"),
+        (f"{DOMAIN}.GroupQueryAttention", "docs/reference/models.md"),
     ],
 )
 def test_what_is_not_supported_is_named(operator, words):

@@ -14,6 +14,7 @@ from qengine.deploy.compare.readers.text import read_json, read_text
 from qengine.deploy.compare.readers.trace import is_trace, read_trace
 from qengine.errors import DumpError
 from qengine.input_files import read_input
+from qengine.near_files import missing_file
 
 _READERS: dict[str, Callable[[str, bytes, str], list[DumpedTensor]]] = {
     ".npy": read_npy,
@@ -89,7 +90,8 @@ def _content(path: Path) -> bytes:
     try:
         content = read_input(path)
     except (OSError, ValueError) as error:
-        raise DumpError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        near = missing_file(path) if isinstance(error, FileNotFoundError) else ""
+        raise DumpError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}{near}") from None
     if not content:
         raise DumpError(f"{path} is empty; a dump holds the codes of at least one tensor")
     return content

@@ -1,0 +1,116 @@
+"""Rules by which what is typed takes the place of keys of a project file, for each command.
+
+They follow from the meaning of the options: those of the command line that say the same as a key, or make it idle.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from qengine.cli.project.file import Project
+from qengine.cli.project.keys import KEYS, NORMALIZATION, PREPROCESSING
+
+if TYPE_CHECKING:
+    from qengine.cli.project.defaults import Taken
+
+MODEL_IS_OPTIONAL = ("bench", "targets")
+"""Commands with a meaning of their own without a model."""
+
+_OPTIONAL_FORMATS = ("inspect", "bench", "targets")
+"""Commands that have a meaning without the formats, where no other command has written them yet."""
+
+_REPLACE_FORMATS = frozenset({"formats", "qformat", "bits", "activation_bits"})
+"""Options that give formats of activations, in place of those of the file."""
+
+_CHOOSE_FORMATS = frozenset(
+    {"weight_bits", "method", "per_channel", "percentile", "headroom", "unsigned", "tie_joins", "output_bits"}
+)
+"""Options of the choice of formats, which `quantize` refuses where formats are given."""
+
+_OF_RUNS = frozenset({"threads", "limit", "batch", "labels", "rounding", "overflow", "accumulator_bits", "metric"})
+"""Options that `inspect` refuses where it runs nothing."""
+
+_OF_FIXED_POINT = frozenset({"target", "rounding", "overflow", "accumulator_bits"})
+"""Options without a meaning in float32."""
+
+_PICTURES = tuple(key.name for key in KEYS if key.table == PREPROCESSING)
+
+
+def typed_model(command: str, typed: Mapping[str, Any]) -> str | None:
+    """Return the model that was typed; None where there is none, "" where the command is about something else."""
+    if command == "compare":
+        return typed["reference"] if "dump" in typed else None
+    if command != "targets":
+        return typed.get("model")
+    words = list(typed.get("words") or ())
+    if words[:1] != ["check"]:
+        return ""
+    return words[1] if len(words) > 1 else None
+
+
+def apply(result: Taken, project: Project, command: str, typed: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Leave out what does not go with what was typed.
+
+    Parameters
+    ----------
+    result
+        Defaults from the file, some of which are left out.
+    project, command
+        The file, and the command.
+    typed
+        Values of the parameters that were typed.
+    given
+        Values that were typed or stand in the command's own table in the file.
+
+    Raises
+    ------
+    ProjectError
+        If the command needs the formats, and no command has written them yet.
+    """
+    if given.keys() & set(NORMALIZATION):
+        _drop_keys(result, *NORMALIZATION)
+    if "data" in typed:
+        _drop_keys(result, "labels")
+    if typed.get("data_free"):
+        result.drop("data", "labels", "limit", "batch", "inputs", *_PICTURES)
+    if command in ("run", "export vectors", "export c") and "data" not in typed:
+        known = project.get("inputs") or {}
+        if any(not any(text.startswith(f"{name}=") for name in known) for text in typed.get("inputs") or ()):
+            result.drop("data", "labels", "limit", "batch")
+    if command == "inspect" and ("tensors" in typed or "shapes" in typed):
+        _inspect_statically(result)
+    _choose_formats(result, project, command, given)
+
+
+def _choose_formats(result: Taken, project: Project, command: str, given: Mapping[str, Any]) -> None:
+    """Leave out the formats where others are given, and refuse to read them where they are not there."""
+    if command == "quantize" and given.keys() & _CHOOSE_FORMATS:
+        result.drop("formats")
+    if given.keys() & _REPLACE_FORMATS:
+        result.drop("formats")
+    path = result.values.get("formats")
+    if path is None or result.keys["formats"] != ("formats",):
+        return
+    if command == "quantize":
+        result.drop("bits")
+    if os.path.exists(path):  # noqa: PTH110 - names that are too long
+        return
+    reason = f"is '{path}', which does not exist yet: 'qengine calibrate' or 'qengine search' writes it"
+    if command not in _OPTIONAL_FORMATS:
+        other = "--bits" if command == "quantize" else "--qformat"
+        raise project.error(("formats",), f"{reason}; or give {other}")
+    result.notes.append(str(project.error(("formats",), reason)))
+    result.drop("formats", *_OF_FIXED_POINT - {"target" if command == "targets" else ""})
+    if command == "inspect":
+        _inspect_statically(result)
+
+
+def _inspect_statically(result: Taken) -> None:
+    result.drop("data", *_OF_RUNS, *_PICTURES)
+
+
+def _drop_keys(result: Taken, *names: str) -> None:
+    """Leave out keys of the file itself and of [preprocessing], but not those of the command's own table."""
+    result.drop(*(name for name in names if result.keys.get(name, ())[:1] in ((PREPROCESSING,), (name,))))

@@ -1,0 +1,143 @@
+"""`qengine report`: a model in fixed point and in float32, as one HTML file."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qengine.cli import options, parsing
+from qengine.cli.operators import run_files
+from qengine.cli.options.fixed_point import complete_target
+from qengine.cli.options.panels import CHOICE, INPUTS, RUN
+from qengine.cli.output.progress import progress
+from qengine.cli.output.report import as_json, as_text
+from qengine.cli.session import check_meaning
+from qengine.data import zoo
+from qengine.html_report import ReportOptions
+from qengine.html_report import report as write_report
+from qengine.model.loader import load
+
+_PANEL = "What the report compares"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportChoice:
+    """Word lengths and targets of a report, and its file."""
+
+    out: Annotated[
+        Path,
+        typer.Option("-o", "--out", metavar="FILE", help="The file to write.", rich_help_panel=INPUTS),
+    ] = Path("report.html")
+    bits: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            max=16,
+            metavar="B",
+            help="Word length that formats are chosen for from the data, where none are given. Default: 8, or the next "
+            "that the target has.",
+            rich_help_panel=CHOICE,
+        ),
+    ] = None
+    targets: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="Devices to compare, such as cmsis-nn-q7,esp32-s3; none for none. Default: some of 8 bits.",
+            rich_help_panel=_PANEL,
+            autocompletion=complete_target,
+        ),
+    ] = None
+    curve: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="Word lengths of the curve, such as 4-8,12; none for no curve. Default: 4-8,10,12,16.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            metavar="M",
+            help="Metric of the summary and the curve. Default: the first that the data has.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    quick: Annotated[
+        bool,
+        typer.Option(
+            "--quick",
+            metavar="",
+            help="Compute less: four word lengths, no targets, fewer samples.",
+            rich_help_panel=RUN,
+        ),
+    ] = False
+
+
+def report(
+    *,
+    model: options.Model,
+    data: options.DataOptions,
+    choice: ReportChoice,
+    fixed: options.FixedPointOptions,
+    kernels: options.KernelOptions,
+    command: options.CommandOptions,
+) -> str:
+    """Write a report on a model in fixed point: one HTML file that needs nothing else.
+
+    qengine report digits -o report.html
+
+    qengine report model.onnx --data set.npz --bits 8 --targets cmsis-nn-q7,esp32-s3 -o report.html
+
+    qengine report model.onnx --data photos --formats formats.json --quick -o report.html
+
+    Without formats, they are chosen from the data. A part that cannot be computed says why.
+    """
+    run_files(command.operators or [])
+    entry = zoo.find(model)
+    settings = fixed.session_options(kernels)
+    if data.data is None and entry is None:
+        check_meaning(settings, lambda: False)
+    preprocessing = data.data_scale(data.data or model, entry)
+    given = data.arrays(load(zoo.path_of(model)), preprocessing, kernels.max_elements) if data.inputs else None
+    wanted = ReportOptions(
+        bits=choice.bits,
+        targets=_listed(choice.targets),
+        curve=None
+        if choice.curve is None
+        else ()
+        if choice.curve == "none"
+        else parsing.some_widths("--curve", choice.curve),
+        quick=choice.quick,
+        metric=choice.metric,
+        inputs=given,
+        preprocessing=preprocessing,
+        batch=data.batch,
+        limit=data.limit,
+        formats_name=None if fixed.formats is None else str(fixed.formats),
+    )
+
+    @contextmanager
+    def shown(what: str, total: int) -> Iterator[object]:
+        with progress(f"{model}: {what}", total, quiet=command.quiet) as advance:
+            yield advance
+
+    written = write_report(
+        model,
+        data.data,
+        choice.out,
+        wanted,
+        session=replace(settings, isa=kernels.isa),
+        progress=shown,  # type: ignore[arg-type]
+    )
+    return (as_json if command.json else as_text)(written)
+
+
+def _listed(text: str | None) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    return () if text == "none" else tuple(parsing.words("--targets", text))

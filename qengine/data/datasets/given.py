@@ -1,0 +1,97 @@
+"""Data that functions are given: the feeds of runs, one after the other, from all that `open_dataset` takes.
+
+A function that reads its data once needs no data set: an iterable of feeds is passed through as it comes, in the memory
+of one run. Anything else is opened, and its samples are fed in batches.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypedDict
+
+from qengine.data.datasets.arrays import is_array, is_frame
+from qengine.data.datasets.dataset import Dataset
+from qengine.data.datasets.elements import elements_of
+from qengine.data.datasets.labels import Labels
+from qengine.data.datasets.opening import graph_of, iterated, open_dataset
+from qengine.data.datasets.wanted import Wanted
+from qengine.data.preprocessing import Preprocessing
+from qengine.model.graph import Graph
+
+
+class DataKeywords(TypedDict, total=False):
+    """The keyword arguments of `open_dataset` that functions take which are given data."""
+
+    labels: Labels | None
+    preprocessing: Preprocessing | None
+    batch: int | None
+    limit: int | None
+
+
+def runs_of(data: Any, model: Any, keywords: DataKeywords | None = None) -> Iterable[Mapping[str, Any]]:
+    """Return the feeds of the runs of a model on data.
+
+    Parameters
+    ----------
+    data
+        Data as `open_dataset` takes it. An iterable of mappings by the names of inputs is fed as it is, one mapping a
+        run; an iterator of them is read once. One mapping alone is one run, where the model takes its arrays as they
+        are, and otherwise samples.
+    model
+        The model; see `open_dataset`.
+    keywords
+        See `open_dataset`; with any of them, data is opened.
+
+    Raises
+    ------
+    QEngineError
+        If the data does not fit the model.
+    """
+    asked: dict[str, Any] = {name: value for name, value in (keywords or {}).items() if value is not None}
+    if isinstance(data, Dataset) and not asked:
+        return data
+    graph = graph_of(model)
+    is_plain = isinstance(data, str | os.PathLike | Dataset) or is_array(data) or is_frame(data)
+    if isinstance(data, Mapping):
+        if not asked and _is_run(data, graph):
+            return [data]
+    elif not is_plain and not isinstance(data, tuple) and not set(asked) - {"preprocessing", "limit"}:
+        return _Runs(data, Wanted(graph, preprocessing=asked.get("preprocessing", Preprocessing())), asked.get("limit"))
+    elif isinstance(data, tuple) and all(isinstance(one, Mapping) for one in data) and not asked:
+        return _Runs(data, Wanted(graph), None)
+    return open_dataset(data, graph, **asked)
+
+
+class _Runs:
+    """Feeds of the elements of an iterable, each made when it is asked for."""
+
+    def __init__(self, data: Any, wanted: Wanted, limit: int | None) -> None:
+        self._data, self._wanted, self._limit = data, wanted, limit
+        self._elements = iterated(data)  # which refuses what is no iterable
+        self._is_once = isinstance(data, Iterator)
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        """Yield the feeds of each run."""
+        elements = self._elements if self._is_once else iterated(self._data)
+        count = 0
+        for one in elements_of(elements, self._wanted):
+            if self._limit is not None and count >= self._limit:
+                return
+            yield one.feeds
+            count += one.count
+
+
+def _is_run(data: Mapping[str, Any], graph: Graph) -> bool:
+    """Whether arrays by name are what one run takes."""
+    declared = {value.name: value for value in (*graph.inputs, *graph.overridable)}
+    if not set(data) <= set(declared):
+        return False
+    for name, value in data.items():
+        shape = declared[name].shape
+        own = getattr(value, "shape", None)
+        if shape is None or own is None:
+            continue
+        if len(own) != len(shape) or any(isinstance(n, int) and n != m for n, m in zip(shape, own, strict=True)):
+            return False
+    return True
