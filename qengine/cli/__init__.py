@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
+from qengine.cli.typed import remember
 from qengine.cli.typed_words import read_words
 from qengine.cli.warnings_shown import show_warnings
 from qengine.errors import QEngineError
@@ -32,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         interrupt.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    remember(words)
     _make_safe()
     show_warnings()
     try:

@@ -168,4 +168,4 @@ def test_an_open_batch_is_one_sample(tmp_path, capsys):
     path = tmp_path / "open.onnx"
     path.write_bytes(network([("Relu", "x", "y")], inputs={"x": ["N", 3]}))
     assert cli.main(["bench", str(path), "--seconds", "0.1"]) == 0
-    assert "the batch of input 'x' is open: measured on 1 sample" in capsys.readouterr().err
+    assert "input 'x' has an open batch: measured on 1 sample" in capsys.readouterr().err

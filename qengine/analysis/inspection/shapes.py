@@ -8,18 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import FeedError, UnsupportedError, did_you_mean
-from qengine.model.graph import Dim, Graph, Value
+from qengine.model.graph import Dim, Graph, Value, of_one_sample
 from qengine.model.static_values import value_inputs
 from qengine.model.steps import Tensor
 from qengine.runtime.session import InferenceSession
 
 Shapes = Mapping[str, tuple[Dim, ...] | None]
-
-
-def whole(shape: tuple[Dim, ...] | None) -> tuple[int, ...] | None:
-    """Return a shape if all its lengths are known, else None."""
-    lengths = tuple(n for n in shape or () if isinstance(n, int))
-    return None if shape is None or len(lengths) < len(shape) else lengths
 
 
 def feeds_of(
@@ -89,17 +83,11 @@ def feeds_of(
         elif shape is None or not all(isinstance(n, int) for n in shape):
             lengths_to_give = "N,..." if shape is None else ",".join("?" if n is None else str(n) for n in shape)
             missing[name] = f"shapes depend on that of {what}: give it (--shape {name}={lengths_to_give}, shapes=)"
-        whole = tuple(n if isinstance(n, int) else 1 for n in shape or ())
-        if prod(whole) > max_elements:
+        lengths_fed = tuple(n if isinstance(n, int) else 1 for n in shape or ())
+        if prod(lengths_fed) > max_elements:
             raise UnsupportedError(f"{what} has more than {max_elements:,} elements (--max-elements, max_elements=)")
-        feeds[name] = np.broadcast_to(np.zeros((), value.dtype), whole)
+        feeds[name] = np.broadcast_to(np.zeros((), value.dtype), lengths_fed)
     return session.check_feeds(feeds), missing, batches
-
-
-def of_one_sample(shape: tuple[Dim, ...] | None) -> tuple[int, ...] | None:
-    """Return a shape of which only the batch, its first of several lengths, is open, with one sample; else None."""
-    rest = whole(shape[1:]) if shape is not None and len(shape) > 1 and not isinstance(shape[0], int) else None
-    return None if rest is None else (1, *rest)
 
 
 def _bound(value: Value, lengths: Mapping[str, int]) -> tuple[Dim, ...] | None:

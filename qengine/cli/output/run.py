@@ -37,6 +37,7 @@ from qengine.cli.output.result import RunResult
 from qengine.cli.output.styles import BAD, GOOD, TITLE, WARN
 from qengine.cli.output.tables import Table
 from qengine.cli.output.text import Paste
+from qengine.cli.typed import typed_with
 from qengine.metrics.declaration import Reference, Unit
 from qengine.model.formats.files import format_to_json
 from qengine.targets import Target
@@ -151,6 +152,7 @@ def _summary(result: RunResult) -> Iterator[Line]:
         unit = "" if advice.sqnr_db == math.inf else " dB"
         gain = f"SQNR {decibels(advice.sqnr_db)}{unit} instead of {decibels(advice.sqnr_db_before)}"
         yield Text(f"{advice.reason}: try --qformat {advice.format} ({gain})", style=f"bold {GOOD}")
+        yield Paste(f"  {typed_with('--qformat', str(advice.format))}", style=GOOD)
     for path in result.written:
         yield Paste(f"wrote {path}")
 
