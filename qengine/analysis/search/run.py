@@ -194,7 +194,7 @@ class _SearchRun:
         """
         settings, options, runs = self._settings, self._options, self._runs
         calibration = calibration.for_runs(options)
-        with self._progress("calibrating", runs.samples) as advance, np.errstate(all="ignore"):
+        with self._progress("calibrating|samples", runs.samples) as advance, np.errstate(all="ignore"):
             observation = observe(self._graph, feeds_of(runs, advance), calibration.for_observing(options))
         self._calibration = calibration
         constraints = calibration.constraints
@@ -211,7 +211,7 @@ class _SearchRun:
         session = InferenceSession(self._graph, options, formats=self._longest(), isa="reference")
         samples = min(settings.sensitivity_samples, runs.samples)
         cost = cost_model(self._cost, Workload(session, runs.first.feeds, runs.first.count), unit_of)
-        with self._progress("measuring tensors", samples) as advance:
+        with self._progress("measuring tensors|samples", samples) as advance:
             try:
                 sensitivity = measure_sensitivity(
                     session, self._output, units, cost.units, runs, samples, advance, self.memory, self._until
@@ -239,7 +239,7 @@ class _SearchRun:
         if self._held_out is not None:
             other = self._model(self._held_out, self._folder.outputs("held out", self._held_out), "held out")
             held_out = other, self._goal(other)
-        with self._progress("searching", settings.max_runs) as advance:
+        with self._progress("searching|assignments", settings.max_runs) as advance:
             evaluate = Evaluator(
                 *(model, self._units, choices.cost, settings.max_runs, seconds_left(self._until), advance, model.knows)
             )

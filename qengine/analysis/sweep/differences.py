@@ -92,7 +92,7 @@ def differences(
             groups.setdefault(key, {}).setdefault(point.target, point)
     compared = [list(group.values()) for group in groups.values() if len(group) > 1]
     found: list[Difference] = []
-    with progress("comparing targets", sum(map(len, compared))) as advance:
+    with progress("comparing targets|comparisons", sum(map(len, compared))) as advance:
         for group in compared:
             common = _without_target(group)
             with suppress(QEngineError):  # no format holds a tensor: the rows of the points say so

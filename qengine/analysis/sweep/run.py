@@ -188,7 +188,7 @@ class _SweepRun:
         work = Work(self._source, str(observed.resolve()), self._context, replace(options, threads=threads))
         before, new = time.perf_counter() - self._began, []
         source = Source(self._graph, self._dataset, self._runs, observations)
-        with self._progress("sweeping", len(points)) as advance, kept_open(work, source):
+        with self._progress("sweeping|points", len(points)) as advance, kept_open(work, source):
             advance(len(points) - len(left))
             with closing(runner(work, left)) as outcomes:
                 for point, outcome in outcomes:
@@ -218,7 +218,7 @@ class _SweepRun:
             return ()
 
         def observation(graph: Graph, corrections: Ranges) -> Observation:
-            with self._progress("calibrating", len(self._dataset)) as advance:
+            with self._progress("calibrating|samples", len(self._dataset)) as advance:
                 return ensure_histograms(
                     observed, self._context.key, corrections, graph, self._runs, advance, self._observing(points)
                 )
@@ -231,7 +231,7 @@ class _SweepRun:
 
     def _evaluated(self, observed: Path) -> tuple[Task, str]:
         """Return the task and the evaluated output, after the run in float32."""
-        with self._progress("float32", len(self._dataset)) as advance, np.errstate(all="ignore"):
+        with self._progress("running in float32|samples", len(self._dataset)) as advance, np.errstate(all="ignore"):
             exact = ensure_float32(observed, self._context.key, self._reference, self._runs, advance)
         first = next(iter(exact))
         task, output = task_of(
@@ -266,7 +266,7 @@ class _SweepRun:
                 observable = replace(corrected_for_ranges(self._graph, corrections), fuses=fuses)
             except QEngineError:  # each such point will be a row with the error
                 continue
-            with self._progress("calibrating", len(self._dataset)) as advance:
+            with self._progress("calibrating|samples", len(self._dataset)) as advance:
                 observations[corrections, fuses] = ensure_histograms(
                     observed, self._context.key, corrections, observable, self._runs, advance, self._observing(points)
                 )

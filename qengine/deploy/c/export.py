@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import islice
 from typing import Any, Unpack
@@ -29,11 +29,11 @@ from qengine.deploy.c.verify import Verification, find_compiler
 from qengine.deploy.c_folder import is_c_folder
 from qengine.deploy.vectors.model_file import write_model
 from qengine.keywords import check_keywords, options_with
+from qengine.progress import working
 from qengine.runtime.plan.plan import Plan
 from qengine.runtime.session import InferenceSession
 
 Feeds = Mapping[str, Any]
-Advance = Callable[[str], None]
 
 
 def export_c(
@@ -44,7 +44,6 @@ def export_c(
     shapes: Mapping[str, Sequence[int]] | None = None,
     feeds: Feeds | Iterable[Feeds] | None = None,
     command: str | None = None,
-    on_stage: Advance | None = None,
     **keywords: Unpack[CKeywords],
 ) -> CProject:
     """Write a network as C99 that computes the codes of a session, whole or not at all, and return it.
@@ -64,8 +63,6 @@ def export_c(
         in C. The first one is the known answer of the self-test, if it has all inputs.
     command
         Command line for the first lines of the files; None for this function and its options.
-    on_stage
-        Function that is called with the name of each stage as it begins.
     keywords
         Single fields of `COptions`, such as ``name="kws"``. They replace those of `options`.
 
@@ -89,12 +86,13 @@ def export_c(
     wanted = options_with(COptions, options, keywords)
     check_folder(folder, is_c_folder)
     samples: list[Feeds] = [] if feeds is None else [feeds] if isinstance(feeds, Mapping) else [dict(f) for f in feeds]
-    export = _Export(session, wanted, samples, shapes, on_stage or (lambda _: None), command or _command(wanted))
+    export = _Export(session, wanted, samples, shapes, command or _command(wanted))
     with session.limited(), np.errstate(all="ignore"):
-        contents, manifest, verifier = export.files()
-        verification, measured = export.compiled(verifier, contents) if wanted.verify else (None, None)
+        with working("generating C"):
+            contents, manifest, verifier = export.files()
+        with working("compiling and running the C"):
+            verification, measured = export.compiled(verifier, contents) if wanted.verify else (None, None)
         manifest["notes"] += [] if verification is None or verification.compiler else [verification.sentence]
-        export.on_stage("writing")
         with replacing_folder(folder, is_c_folder) as temporary:
             for name, text in contents.items():
                 (temporary / name).write_text(text, encoding="utf-8", newline="\n")
@@ -119,14 +117,12 @@ class _Export:
     options: COptions
     samples: list[Feeds]
     shapes: Mapping[str, Sequence[int]] | None
-    on_stage: Advance
     command: str
     notes: list[str] = field(default_factory=list)
 
     def files(self) -> tuple[dict[str, str], dict[str, Any], Verifier]:
         """Return the text of each file by name, the manifest, and what a verification needs."""
         options, session = self.options, self.session
-        self.on_stage("planning")
         outputs = None
         if options.drop_softmax:
             outputs, dropped = without_softmax(session)
@@ -140,7 +136,6 @@ class _Export:
             network, options.name, stamp, session.rules, one_file=options.one_file, ram=options.most_bytes
         )
         self.notes += source.network.notes
-        self.on_stage("computing known answers")
         golden = Golden(session, plan)
         given = self._given(golden, plan, arrays)
         known, more = self._checked(golden, given)
@@ -179,7 +174,6 @@ class _Export:
 
     def compiled(self, verifier: Verifier, contents: Mapping[str, str]) -> tuple[Verification, Measured | None]:
         """Compile the network, and return what a verification finds and measures."""
-        self.on_stage("verifying")
         compiler = find_compiler()
         if compiler is None:
             return Verification(None), None

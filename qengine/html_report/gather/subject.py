@@ -172,7 +172,7 @@ def _in_fixed_point(
     if dataset is None:
         return None, "", None
     wanted = CalibrationOptions(bits=options.bits, target=settings.target).for_runs(settings)
-    with progress("choosing formats", len(dataset)) as advance, np.errstate(all="ignore"):
+    with progress("choosing formats|samples", len(dataset)) as advance, np.errstate(all="ignore"):
         formats = dict(calibrate(graph, counted(dataset, advance), wanted, settings.in_float32()))
     session = InferenceSession(graph, replace(settings, formats=formats))
     width = wanted.activation_word_length

@@ -14,6 +14,7 @@ from dataclasses import replace
 from qengine.errors import OptionError, did_you_mean
 from qengine.model.formats.files import FormatsByName, format_to_json
 from qengine.model.graph import Graph
+from qengine.progress import working
 from qengine.quantization.calibration import Feeds
 from qengine.quantization.correction.guard import HeldOut, guarded
 from qengine.quantization.correction.layers import check_real
@@ -168,8 +169,10 @@ def fit_formats(
         reference=state.graph,
         session=session or SessionOptions(),
     )
-    for one in steps:
-        state = one.apply(state)
+    with working("correcting|steps", len(steps)) as advance:
+        for one in steps:
+            state = one.apply(state)
+            advance(1)
     return CorrectedModel(state.graph, state.entries, state.formats)
 
 
