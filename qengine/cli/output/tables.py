@@ -3,8 +3,8 @@
 A table is given its columns, each with what it holds and how important it is, and rows of cells. Only when it is shown
 is the width known. Then room is made in this order, each step only as far as needed:
 
-1. Headings break at spaces.
-2. Long free text breaks at spaces.
+1. Long free text breaks at spaces.
+2. Headings break at spaces.
 3. Names are shortened in the middle, and all free text breaks at spaces: see `_STEPS`.
 4. The least important column is left out, of equal ones the right one; a line below says so, and how to see it.
 
@@ -63,7 +63,7 @@ class _Column:
     @cached_property
     def widest(self) -> int:
         """Cells that the column takes with all its room."""
-        widest = max([self._heading_widest, *(cell_len(cell.plain) for cell in self.cells)])
+        widest = max([self.heading_widest, *(cell_len(cell.plain) for cell in self.cells)])
         return widest if self.most is None else min(widest, self.most)
 
     @cached_property
@@ -97,7 +97,8 @@ class _Column:
         return min(max((longest_word(cell.plain) for cell in self.cells), default=0), _MOST_WORD)
 
     @property
-    def _heading_widest(self) -> int:
+    def heading_widest(self) -> int:
+        """Cells of the longest line of the heading, where only its own line breaks count."""
         return max(map(cell_len, self.heading.split("\n")))
 
     def lines_of_heading(self, width: int) -> list[Text]:
@@ -210,8 +211,12 @@ def _widths(columns: Sequence[_Column], room: int | None, gap: int) -> list[int]
             for c, w in zip(columns, widths, strict=True)
         ]
     over = sum(widths) + gap * (len(columns) - 1) - room
-    for step in _STEPS:
-        goal = [column.narrowed(*step) for column in columns]
+    goals = [[column.narrowed(*step) for column in columns] for step in _STEPS]
+    first = [
+        max(goal, column.heading_widest) if column.holds is not _Holds.NAMES else column.widest
+        for goal, column in zip(goals[0], columns, strict=True)
+    ]
+    for goal in (first, *goals):
         while over > 0 and (wide := [i for i in range(len(columns)) if widths[i] > goal[i]]):
             widest = max(wide, key=lambda i: (widths[i] - goal[i], -i))
             widths[widest] -= 1
