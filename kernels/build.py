@@ -166,7 +166,7 @@ def generation() -> str:
     return digest.hexdigest()[:16]
 
 
-def _cache_root() -> str:
+def cache_root() -> str:
     """Return the path of the folder of all generations of kernels, which need not exist.
 
     Raises
@@ -205,7 +205,7 @@ def _private_folder(root: str) -> tuple[PrivateFolder | None, str]:
 
 def _folder() -> tuple[PrivateFolder | None, str]:
     try:
-        return _private_folder(_cache_root())
+        return _private_folder(cache_root())
     except NotPrivateError as error:
         return None, str(error)
 

@@ -32,7 +32,7 @@ class Peak:
 
 
 class PeakLoop:
-    """The loop of one type of factors, compiled; it is measured again and again, beside the kernels.
+    """The loop of one type of factors, compiled; it is measured again and again, in turns with the kernels.
 
     Parameters
     ----------

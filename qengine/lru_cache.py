@@ -46,6 +46,11 @@ class LruCache(Generic[_T]):
             self._items.move_to_end(key)
             return self._items[key]
 
+    def values(self) -> list[_T]:
+        """Return the items, the least recently used first."""
+        with self._lock.guard:
+            return list(self._items.values())
+
     def put(self, key: Any, item: _T) -> None:
         """Store an item."""
         with self._lock.guard:

@@ -1,4 +1,4 @@
-"""What to tell a person who named a file that is not there, or a model of another tool."""
+"""Hints about a path of a file that does not exist, or of a model of another tool."""
 
 import os
 import shlex
@@ -45,7 +45,7 @@ def missing_file(path: str | os.PathLike[str], names: Iterable[str] = ()) -> str
     if plain != text and plain and (plain in set(names) or _exists(plain)):
         return f": its quotes or blanks are part of the name; give {shlex.quote(plain)}"
     if text.startswith("~") and _exists(expanded := str(Path(text).expanduser())):
-        return f": the shell left ~ as it is; give {shlex.quote(expanded)}"
+        return f": the shell did not expand ~; give {shlex.quote(expanded)}"
     if "\\" in text and _exists(slashes := text.replace("\\", "/")):
         return f"; did you mean {shlex.quote(slashes)}?"
     if any(mark in text for mark in "*?["):

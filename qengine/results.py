@@ -16,7 +16,7 @@ import json
 import math
 import os
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from html import escape
@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qengine.atomic_files import replacing
-from qengine.errors import OptionError, printable
+from qengine.errors import MissingPackageError, OptionError, printable
 from qengine.qformat import ChannelFormats, PartFormats
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ Record = dict[str, Any]
 """A row of a table: values by column."""
 
 _MAX_TEXT_ROWS, _MAX_HTML_ROWS = 40, 200
+_MAX_LISTED = 3  # values of a list in a cell
 _MAX_CELL = 60  # characters of a cell in text and HTML
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _CELL = "padding:2px 10px;white-space:nowrap"
@@ -149,7 +150,7 @@ def data_frame(records: Sequence[Record]) -> pandas.DataFrame:
     try:
         import pandas as pd
     except ImportError:
-        raise OptionError("to_pandas needs pandas: pip install 'qengine[pandas]'") from None
+        raise MissingPackageError("to_pandas needs pandas: pip install 'qengine[pandas]'") from None
     return pd.DataFrame.from_records(records, columns=list(columns_of(records)))
 
 
@@ -158,7 +159,7 @@ def columns_of(records: Iterable[Record]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for record in records for name in record))
 
 
-def write_result(path: str | os.PathLike[str], texts: Mapping[str, Any]) -> None:
+def write_result(path: str | os.PathLike[str], texts: Mapping[str, Callable[[], str]]) -> None:
     """Write the text for the ending of a file; the texts are functions by ending.
 
     Raises
@@ -169,7 +170,11 @@ def write_result(path: str | os.PathLike[str], texts: Mapping[str, Any]) -> None
     ending = Path(path).suffix.lower()
     if ending not in texts:
         raise OptionError(f"cannot save a result as {os.fspath(path)}: the name must end in {' or '.join(texts)}")
-    text = texts[ending]()
+    write_text(path, texts[ending]())
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write text to a file with its own line ends, whole or not at all; raise OptionError where that fails."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="")
 
@@ -231,7 +236,13 @@ def _text(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.6g}"
-    known = plain(value)
-    words = ", ".join(map(str, known)) if isinstance(known, list) else str(known)
+    known = str(value) if isinstance(value, ChannelFormats | PartFormats) else plain(value)
+    words = _listed(known) if isinstance(known, list) else str(known)
     text = printable(words)
     return text if len(text) <= _MAX_CELL else f"{text[: _MAX_CELL - 3]}..."
+
+
+def _listed(values: Sequence[Any]) -> str:
+    """Return a list as text: many values as the first ones and their number."""
+    first = ", ".join(map(str, values[:_MAX_LISTED]))
+    return first if len(values) <= _MAX_LISTED else f"{first}, ... ({len(values)})"

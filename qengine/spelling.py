@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 _MARKS = str.maketrans("", "", "-_ ./:\\")
 _BEGUN, _PROLONGED, _SAME_BEGINNING, _CONTAINED = 1.5, 2.5, 3.0, 3.5
-"""The numbers of mistakes that these count as: a name not finished, with more behind it, or another end; a part."""
+"""Numbers of mistakes that count for an unfinished name, a longer one, one with another end, and a part of one."""
 
 _MAX_LENGTH = 200  # of a name that is compared; longer ones are not typed
 
@@ -34,7 +34,7 @@ def distance(one: str, other: str, most: int | None = None) -> int:
     one, other
         The texts.
     most
-        Where given, the counting ends beyond this number, and the result is `most + 1`.
+        Largest number that is counted; beyond it the result is `most + 1`. None for no limit.
     """
     limit = len(one) + len(other) if most is None else most
     if abs(len(one) - len(other)) > limit:

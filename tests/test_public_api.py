@@ -3,6 +3,7 @@
 import ast
 import inspect
 import os
+import re
 import subprocess
 import sys
 
@@ -13,24 +14,33 @@ from oracle import OVERFLOWS, ROUNDINGS
 import qengine
 
 NAMES = {
+    "Blame",
     "COptions",
     "CProject",
     "Calibration",
     "CalibrationOptions",
+    "Comparison",
+    "CorrectedModel",
+    "Dataset",
     "Evaluation",
     "FixedPoint",
     "Grid",
     "InferenceSession",
+    "Inspection",
     "Overflow",
     "Pack",
     "Preprocessing",
     "QEngineError",
     "QFormat",
+    "QuantizedModel",
     "RegisteredOperator",
     "ReportOptions",
+    "Result",
     "Rounding",
     "SearchOptions",
+    "SearchResult",
     "SessionOptions",
+    "Sweep",
     "SweepOptions",
     "Target",
     "VectorOptions",
@@ -129,7 +139,7 @@ def test_each_module_of_public_names_is_importable_alone():
             qengine.report,
             "(model, data=None, output='report.html', options=None, *, session=None, progress=None, **keywords)",
         ),
-        (qengine.calibrate, "(model, feeds, options=None, session=None, **keywords)"),
+        (qengine.calibrate, "(model, data, options=None, session=None, **keywords)"),
         (
             qengine.CalibrationOptions,
             "(*, bits=None, weight_bits=None, activation_bits=None, method=<Method.MSE: 'mse'>, percentile=99.99, "
@@ -207,3 +217,22 @@ def test_the_backend_is_an_attribute():
     assert callable(qengine.backend.run_model)
     with pytest.raises(AttributeError, match="module 'qengine' has no attribute 'backends'"):
         _ = qengine.backends
+
+
+FUNCTIONS = [name for name in NAMES if inspect.isfunction(getattr(qengine, name))]
+
+
+@pytest.mark.parametrize("name", sorted(FUNCTIONS))
+def test_functions_are_documented_whole(name):
+    function = getattr(qengine, name)
+    text = inspect.getdoc(function)
+    sections = re.findall(r"^(\w+)\n-+$", text, re.MULTILINE)
+    assert sections == [one for one in ("Parameters", "Returns", "Raises", "Examples") if one in sections]
+    assert {"Parameters", "Returns", "Raises", "Examples"} - set(sections) == set(LACKS.get(name, ()))
+    assert ">>> " in text
+    described = text[text.index("Parameters\n---") : text.index(sections[1] + "\n---")]
+    for parameter in inspect.signature(function).parameters:
+        assert re.search(rf"^(\w+, )*\*{{0,2}}{parameter}(, \*{{0,2}}\w+)*$", described, re.MULTILINE), parameter
+
+
+LACKS = {"register_operator": ("Returns",), "quantize": (), "dequantize": ()}

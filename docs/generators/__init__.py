@@ -4,10 +4,34 @@ No page of these is in the repository. `all_pages` returns them by their path in
 MkDocs, and tests hold that they are complete. A page with the same facts by hand would be wrong one day.
 """
 
-from generators import api, commands, metrics, notebooks, operators, project_pages, roundings, schemas, sources, targets
+from generators import (
+    api,
+    commands,
+    metrics,
+    notebooks,
+    operators,
+    project_file,
+    project_pages,
+    roundings,
+    schemas,
+    sources,
+    targets,
+)
 from generators.markdown import Pages
 
-MAKERS = (commands, api, targets, operators, metrics, schemas, roundings, notebooks, project_pages, sources)
+MAKERS = (
+    commands,
+    api,
+    targets,
+    operators,
+    metrics,
+    schemas,
+    roundings,
+    notebooks,
+    project_file,
+    project_pages,
+    sources,
+)
 
 
 def all_pages() -> Pages:

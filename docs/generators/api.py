@@ -16,19 +16,29 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "data": (
         "Data",
-        ("open_dataset", "Preprocessing"),
+        ("open_dataset", "Dataset", "Preprocessing"),
     ),
     "quantize": (
         "Choose formats and write models",
-        ("calibrate", "Calibration", "CalibrationOptions", "correct", "quantize_model"),
+        (
+            *("calibrate", "Calibration", "CalibrationOptions", "correct", "CorrectedModel"),
+            *("quantize_model", "QuantizedModel"),
+        ),
     ),
     "analyse": (
         "Measure and compare",
-        ("inspect_model", "blame", "sweep", "Grid", "SweepOptions", "search", "SearchOptions", "bench"),
+        (
+            *("evaluate", "Evaluation", "inspect_model", "Inspection", "blame", "Blame"),
+            *("sweep", "Grid", "SweepOptions", "Sweep", "search", "SearchOptions", "SearchResult"),
+            *("bench", "report", "ReportOptions", "Result"),
+        ),
     ),
     "deploy": (
         "Devices",
-        ("Target", "export_vectors", "VectorOptions", "Pack", "export_c", "COptions", "CProject", "compare"),
+        (
+            *("Target", "export_vectors", "VectorOptions", "Pack", "export_c", "COptions", "CProject"),
+            *("compare", "Comparison"),
+        ),
     ),
     "extend": (
         "Operators of your own, and errors",

@@ -1,33 +1,47 @@
-"""Reference of the command line: a page for each command, made from the application that prints `--help`."""
+"""Reference of the command line: a page for each command, made from what `--help` prints."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import typer
 
 from generators.markdown import Pages, code, escaped, page, table
 from qengine.cli.app import COMMANDS, GROUPS, application
+from qengine.cli.help_text import COMMAND_GROUPS, meaning_of, metavar_of, panels_of, parts_of
 
 FOLDER = "reference/commands"
 
 
+@cache
 def pages() -> Pages:
-    """Return a page for each command, and one that lists them."""
+    """Return a page that lists the commands, and one for each."""
     found = dict(_commands())
-    listed = table(
-        ("command", ""),
-        ((f"[`qengine {name}`]({_file(name)})", escaped(_paragraphs(one)[0])) for name, one in found.items()),
-    )
+    parts = []
+    for title, names in COMMAND_GROUPS:
+        rows = [
+            (f"[`qengine {name}`]({_file(name)})", escaped(parts_of(one.help or "")[0]))
+            for name, one in found.items()
+            if name.split()[0] in names
+        ]
+        parts += [f"## {title}", table(("command", "what it does"), rows)]
     index = page(
         "Commands",
         "What `qengine COMMAND --help` prints, on a page for each command. `qengine --version` prints the version, "
-        "`qengine --help` the list of commands.",
-        listed,
-        "The exit status is 0 where a command did what it was asked, 1 where a comparison found a difference or a "
-        "figure failed a limit, 2 after an error, which is one line on standard error, and 130 after an interrupt.",
+        "`qengine --help` the list of commands, and `qengine --install-completion` teaches your shell their names.",
+        *parts,
+        "## Exit status",
+        table(
+            ("status", "when"),
+            (
+                ("0", "the command did what it was asked"),
+                ("1", "`--fail-under` asked for a better figure, or `compare` found a difference"),
+                ("2", "an error, which is one line on standard error"),
+                ("130", "an interrupt"),
+            ),
+        ),
     )
     return {f"{FOLDER}/index.md": index, **{f"{FOLDER}/{_file(name)}": _page(name, one) for name, one in found.items()}}
 
@@ -37,63 +51,39 @@ def _file(name: str) -> str:
 
 
 def _commands() -> Iterator[tuple[str, Any]]:
-    """Yield every command of Click by what is typed after `qengine`, in the order of the help."""
+    """Yield every command by what is typed after `qengine`, in the order of the help."""
     for name in COMMANDS:
-        yield name, typer.main.get_command(application([name])).commands[name]  # type: ignore[attr-defined]
+        made: Any = typer.main.get_command(application([name]))
+        yield name, made.commands[name]
     for group, (_, names) in GROUPS.items():
         for name in names:
-            made: Any = typer.main.get_command(application([group, name]))
+            made = typer.main.get_command(application([group, name]))
             yield f"{group} {name}", made.commands[group].commands[name]
-
-
-def _paragraphs(command: Any) -> list[str]:
-    return [" ".join(paragraph.split()) for paragraph in (command.help or "").split("\n\n")]
 
 
 def _page(name: str, command: Any) -> str:
     """Return the page of a command: its text, its examples, and a table of options for each panel."""
-    text = _paragraphs(command)
-    examples = [paragraph for paragraph in text if paragraph.startswith("qengine ")]
     context = command.make_context(name, [], resilient_parsing=True)
-    panels: dict[str, list[tuple[str, str]]] = {}
-    usage = ["qengine", name, "[OPTIONS]"]
-    for parameter in command.get_params(context):
-        if getattr(parameter, "hidden", False):
-            continue
-        if parameter.param_type_name == "argument":
-            usage.append(_value(parameter))
-            panels.setdefault("Arguments", []).append((_value(parameter), _help(parameter, context)))
-        else:
-            panel = getattr(parameter, "rich_help_panel", None) or "Options"
-            panels.setdefault(panel, []).append((_spelled(parameter), _help(parameter, context)))
-    parts = [escaped(paragraph) for paragraph in text if paragraph not in examples]
+    params = [one for one in command.get_params(context) if not getattr(one, "hidden", False)]
+    arguments = [one for one in params if one.param_type_name == "argument"]
+    options = [one for one in params if one.param_type_name == "option"]
+    summary, examples, remarks = parts_of(command.help or "")
+    needed = [f"{one.opts[0]} {metavar_of(one)}" for one in options if one.required]
+    usage = " ".join(["qengine", name, *map(metavar_of, arguments), *needed, "[OPTIONS]"])
+    parts = [escaped(summary), f"```text\n{usage}\n```"]
     if examples:
-        parts.append("\n".join(["```sh", *examples, "```"]))
-    parts.append("\n".join(["```text", " ".join(usage), "```"]))
-    for panel, rows in panels.items():
-        parts += [
-            f"## {panel}",
-            table(
-                ("option" if panel != "Arguments" else "argument", "meaning"), ((code(one), text) for one, text in rows)
-            ),
-        ]
+        parts += ["\n".join(["```sh", *examples, "```"])]
+    if arguments:
+        rows = [(code(metavar_of(one)), escaped(meaning_of(one))) for one in arguments]
+        parts += [table(("argument", "meaning"), rows)]
+    for title, panel in panels_of(options):
+        rows = [(_spelled(one), escaped(meaning_of(one))) for one in panel]
+        parts += [f"## {title}", table(("option", "meaning"), rows)]
+    parts += map(escaped, remarks)
     return page(f"qengine {name}", *parts)
 
 
-def _value(parameter: Any) -> str:
-    """Return what the value of a parameter stands for."""
-    return str(parameter.metavar or parameter.name.upper())
-
-
 def _spelled(option: Any) -> str:
-    """Return an option as it is typed: every name, the short one first, and what its value stands for."""
-    names = ", ".join([*sorted(option.opts, key=len), *option.secondary_opts])
-    return names if option.is_flag or option.count else f"{names} {_value(option)}"
-
-
-def _help(parameter: Any, context: Any) -> str:
-    """Return the text of the help of a parameter, and its default, as the terminal shows them."""
-    record = parameter.get_help_record(context)
-    text = record[1] if record else (parameter.help or "")
-    text = " ".join(re.sub(r"\[/?[a-z ]+\](?<!\])", "", text).split())
-    return escaped(text)
+    """Return the names of an option, the short one first, and what its value stands for."""
+    names = [*sorted(option.opts, key=len), *option.secondary_opts]
+    return ", ".join(map(code, [*names[:-1], f"{names[-1]} {metavar_of(option)}".strip()]))

@@ -24,7 +24,7 @@ class MachineState:
     cpu : name of the processor.
     cores : number of cores that this process may use.
     load : processes that ran or waited for a core in the last minute, on average.
-    running : other processes and threads that run at this moment.
+    running : number of other processes and threads that run at this moment.
     clock, highest_clock : MHz of the first core.
     governor : rule by which the system chooses the clock.
     """
@@ -39,7 +39,7 @@ class MachineState:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What makes times longer than they would be on an idle machine."""
+        """Sentences on causes of times that are longer than on an idle machine."""
         found = []
         if self.load is not None and self.load > _BUSY * self.cores:
             others = f", {self.running} other processes run now" if self.running else ""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
+from qengine.cli import completion
 from qengine.cli.typed import remember
 from qengine.cli.typed_words import read_words
 from qengine.cli.warnings_shown import show_warnings
@@ -33,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         interrupt.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if (asked := os.environ.get(completion.VARIABLE, "")).startswith("complete_"):
+        return completion.respond(asked)
     remember(words)
     _make_safe()
     show_warnings()
@@ -40,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         words = read_words(words)
     except QEngineError as error:
         return _fail(error)
+    if words[:1] in (["--install-completion"], ["--show-completion"]):
+        completion.write_table()
     with _leaving_at_interrupt():
         app, abort = _application(words)
     try:
@@ -57,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemoryError:
         return _fail(QEngineError("not enough memory"))
     except OSError as error:  # an error of standard output: errors of files are QEngineErrors
+        if words[:1] == ["--install-completion"]:
+            return _fail(QEngineError(f"cannot install the completion ({error}); --show-completion prints its script"))
         _discard(sys.stdout)
         return _fail(QEngineError(f"cannot write to standard output: {error.strerror or error}"))
     except Exception as error:

@@ -1,7 +1,6 @@
 """The Typer application: all commands, or the one that is called."""
 
 import ast
-import os
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
@@ -21,7 +20,7 @@ COMMANDS = (
 )
 """The commands in the order of the help; each is the function of its name in the module of its name."""
 
-WITHOUT_PROJECT = ("init",)
+WITHOUT_PROJECT = ("init", "doctor")
 """Commands that take nothing from a project file."""
 
 GROUPS = {"export": ("Write what a device or its team needs.", ("vectors", "c"))}
@@ -44,19 +43,19 @@ def application(words: Sequence[str]) -> typer.Typer:
     Only the command that the first word names is imported: most commands import much that the others do not need. A
     list of all commands needs none of them, but their docstrings, which are read from the source.
     """
+    words = without_project(words)
+    word = words[0] if words else ""
     app = typer.Typer(
         name="qengine",
         cls=Group,
         help=_HELP,
         no_args_is_help=True,
-        add_completion=not (words and words[0] in (*COMMANDS, *GROUPS)),
+        add_completion=word not in (*COMMANDS, *GROUPS),
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_options)
-    words = without_project(words or _completed())
-    word = words[0] if words else ""
     found = _described if _only_lists(word) else _imported
     for name in _called(word):
         if name in GROUPS:
@@ -94,13 +93,6 @@ def _described(module: str, name: str) -> Callable[..., Any]:
     functions = (node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef) and node.name == name)
     command.__doc__ = ast.get_docstring(next(functions)) or ""
     return command
-
-
-def _completed() -> Sequence[str]:
-    """Return the words that a shell completes, which it gives in the environment; none where it does not."""
-    if "_QENGINE_COMPLETE" not in os.environ:
-        return ()
-    return (os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS") or "").split()[1:]
 
 
 def _called(word: str) -> tuple[str, ...]:

@@ -28,12 +28,12 @@ Data = Annotated[
     str | None,
     typer.Option(
         metavar="DATA",
-        help="Feed the first sample of this data, or as many as --batch says.",
+        help="Samples, of which the first is fed, or as many as --batch says.",
         rich_help_panel=INPUTS,
     ),
 ]
 Batch = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="With --data: feed N samples at once.", rich_help_panel=INPUTS)
+    int | None, typer.Option(min=1, metavar="N", help="Feed N samples at once, with --data.", rich_help_panel=INPUTS)
 ]
 Versus = Annotated[
     str | None,
@@ -64,7 +64,7 @@ def bench(
     kernels: options.KernelOptions,
     command: options.CommandOptions,
 ) -> str:
-    """Measure a model: milliseconds, multiply-accumulates per second, and per cent of this machine's peak.
+    """Measure the speed of a model, of its kernels, and of other runtimes.
 
     qengine bench srcnn --qformat Q0.7 --threads 1 --vs onnxruntime,openvino
 
@@ -87,17 +87,21 @@ def bench(
     entry = zoo.find(model)
     path = zoo.path_of(model)
     session = open_session(path, fixed.session_options(kernels))
-    preprocessing = source.preprocessing(entry)
+    base = source.base(model, session.graph, fixed.formats)
+    preprocessing = source.preprocessing(base)
     if data is not None:
         samples = options.DataOptions(**vars(source), data=data, batch=batch)
-        opened = samples.open(data, entry, session.graph, kernels.max_elements)
+        opened = samples.open(data, base, session.graph, kernels.max_elements)
+        pixels = samples.applied(base, session.graph, opened)
         feeds = dict(next(iter(opened.batches())).feeds)
     else:
         given = source.arrays(session.graph, preprocessing, kernels.max_elements)
-        feeds = with_inputs(session, {**(entry.sample(preprocessing).feeds if entry else {}), **given})
+        sample = entry.sample(preprocessing) if entry else None
+        pixels = source.applied(base, session.graph, others=sample.pixels_beside(given) if sample else ())
+        feeds = with_inputs(session, {**(sample.feeds if sample else {}), **given})
     with status(f"measuring {model}", quiet=command.quiet), np.errstate(all="ignore"):
         executor = executor_of(session, feeds)
         bits = longest_word(session)
         rivals = rival_runs(names, RivalSetup(path, feeds, bits, executor.threads))
         report = measure(session, feeds, rivals, seconds)
-    return (report_record if command.json else report_table)(model, report, bits)
+    return (report_record if command.json else report_table)(model, pixels, report, bits)

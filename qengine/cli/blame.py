@@ -155,12 +155,14 @@ def run_blame(
             if not session.in_fixed_point:
                 raise OptionError("--data measures the noise of fixed point: give a --qformat or --formats with it")
             blamed.check_tensor(list(session.formats))
-            dataset = data.open(data.data, zoo.find(model), session.graph, limits.max_elements, several=True)
+            base = data.base(model, session.graph, fixed.formats)
+            dataset = data.open(data.data, base, session.graph, limits.max_elements, several=True)
+            pixels = data.applied(base, session.graph, dataset)
         with progress(f"measuring {model}|samples", len(dataset), quiet=quiet) as advance:
             feeds, advance_part = _fed_in_parts(dataset, advance)
             result = blame(session, feeds, outputs=fetch, groups=blamed.group, advance=advance_part)
     written = blamed.write(result)
-    return (as_json if json else as_tables)(model, fixed, dataset, result, written)
+    return (as_json if json else as_tables)(model, fixed, dataset, pixels, result, written)
 
 
 def _fed_in_parts(

@@ -1,5 +1,6 @@
 """`qengine calibrate`: formats for every tensor of a model, from data."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,8 +13,10 @@ from qengine.cli.operators import run_files
 from qengine.cli.output.calibrate import as_json, as_tables
 from qengine.cli.output.progress import progress, status
 from qengine.data import zoo
+from qengine.data.applied import Applied
 from qengine.data.datasets import Dataset
 from qengine.data.datasets.runs import feeds_of
+from qengine.data.provenance import provenance_of
 from qengine.errors import OptionError
 from qengine.model.loader import load
 from qengine.quantization.calibration import Calibration, choose_formats, observe
@@ -60,17 +63,21 @@ def calibrate(
             graph = load(zoo.path_of(model))
             if data_free:
                 calibration = calibrate_without_data(graph, wanted, SessionOptions(**vars(limits)))
-                return _saved(model, None, calibration, out, is_json=command.json)
-            dataset = data.open(data.data or model, entry, graph, limits.max_elements)
+                return _saved(model, None, Applied(), calibration, out, is_json=command.json)
+            base = data.base(model, graph)
+            dataset = data.open(data.data or model, base, graph, limits.max_elements)
+            pixels = data.applied(base, graph, dataset)
         with progress(f"calibrating {model}|samples", len(dataset), quiet=command.quiet) as advance:
             feeds = feeds_of(dataset.batches(), advance)
             observation = observe(graph, feeds, wanted.for_observing(SessionOptions(**vars(limits))))
-        calibration = choose_formats(observation, wanted)
-    return _saved(model, dataset, calibration, out, is_json=command.json)
+        calibration = replace(choose_formats(observation, wanted), provenance=provenance_of(model, dataset))
+    return _saved(model, dataset, pixels, calibration, out, is_json=command.json)
 
 
-def _saved(model: str, dataset: Dataset | None, calibration: Calibration, out: Path | None, *, is_json: bool) -> str:
+def _saved(
+    model: str, dataset: Dataset | None, pixels: Applied, calibration: Calibration, out: Path | None, *, is_json: bool
+) -> str:
     """Write a formats file, and return the output of the command."""
     if out is not None:
         calibration.save(out)
-    return (as_json if is_json else as_tables)(model, dataset, calibration, out)
+    return (as_json if is_json else as_tables)(model, dataset, pixels, calibration, out)

@@ -15,6 +15,8 @@ from qengine.cli.output.compare import as_json, as_tables, dumps_as_json, dumps_
 from qengine.cli.output.progress import status
 from qengine.cli.session import open_session
 from qengine.data import zoo
+from qengine.data.applied import Applied, Base, base_of_manifest
+from qengine.deploy.c.project import CProject
 from qengine.deploy.c_folder import is_c_folder
 from qengine.deploy.compare import Comparison, compare_dump, read_dump
 from qengine.deploy.compare.c_subject import subject_of_c
@@ -109,13 +111,13 @@ def compare(
     kernels: options.KernelOptions,
     command: options.CommandOptions,
 ) -> str:
-    """Compare what a device computed with a golden pack, a model or another dump, down to the cause.
+    """Compare what a device computed with a model or a pack, down to the cause.
 
     qengine compare pack dump
 
     qengine compare digits dump.npz --qformat Q4.3 --target cmsis-nn-q7
 
-    qengine compare model.onnx trace.log --formats formats.json -i x=photo.png --json -o diff.html
+    qengine compare model.onnx trace.log --formats formats.json -i input=photo.png --json -o diff.html
 
     qengine compare pack traces --learn device.toml
 
@@ -134,14 +136,14 @@ def compare(
             text = (dumps_as_json if command.json else dumps_as_tables)(both)
             return Answer(text, 0 if both.equal else 1)
         read = read_dump(dump)
-        subject = _subject(reference, data, compared, fixed, kernels)
+        subject, pixels = _subject(reference, data, compared, fixed, kernels)
         if not subject.samples:
-            subject = _with_inputs(reference, subject, read, data)
+            subject, pixels = _with_inputs(reference, subject, read, data, fixed.formats)
         learned = None if compared.learned is None else learn(subject, read, compared.order)
         result = compare_dump(subject, read, compared.order)
     written = _write(compared, result, learned)
     show: Any = as_json if command.json else as_tables
-    text = show(reference, dump, result, learned, written, only_own=compared.only_own_errors)
+    text = show(reference, dump, pixels, result, learned, written, only_own=compared.only_own_errors)
     return Answer(text, 0 if result.equal else 1)
 
 
@@ -159,16 +161,17 @@ def _subject(
     compared: CompareOptions,
     fixed: options.FixedPointOptions,
     kernels: options.KernelOptions,
-) -> Subject:
+) -> tuple[Subject, Applied]:
+    """Return what a dump is compared with, and how the pixels of its inputs were read."""
     if is_pack_folder(reference):
         if data != options.DataOptions():
             raise OptionError("a pack has its own inputs: leave out -i, --data and how they are read")
         if compared.model_of_pack is None:
             if fixed != options.FixedPointOptions():
                 raise OptionError("a pack has formats and rules of its own: leave them out, or give --model MODEL too")
-            return subject_of_pack(reference)
+            return subject_of_pack(reference), Applied()
         settings = fixed.session_options(kernels)
-        return subject_of_pack(reference, open_session(zoo.path_of(compared.model_of_pack), settings))
+        return subject_of_pack(reference, open_session(zoo.path_of(compared.model_of_pack), settings)), Applied()
     if is_c_folder(reference):
         return _subject_of_c(reference, data, compared, fixed, kernels)
     if compared.model_of_pack is not None:
@@ -176,7 +179,7 @@ def _subject(
     session = open_session(zoo.path_of(reference), fixed.session_options(kernels))
     if not session.in_fixed_point:
         raise OptionError("a dump is compared with codes of fixed point: give a --qformat or --formats")
-    return _with_samples(reference, session, data, kernels)
+    return _with_samples(reference, session, data, kernels, data.base(reference, session.graph, fixed.formats))
 
 
 def _subject_of_c(
@@ -185,7 +188,7 @@ def _subject_of_c(
     compared: CompareOptions,
     fixed: options.FixedPointOptions,
     kernels: options.KernelOptions,
-) -> Subject:
+) -> tuple[Subject, Applied]:
     if compared.model_of_pack is None:
         if fixed != options.FixedPointOptions():
             raise OptionError("a network in C has its own formats: leave them out, or give --model MODEL too")
@@ -193,19 +196,21 @@ def _subject_of_c(
     else:
         settings = fixed.session_options(kernels)
         found = subject_of_c(reference, open_session(zoo.path_of(compared.model_of_pack), settings))
-    given = _with_samples(reference, found.session, data, kernels)
-    return Subject(found.session, given.samples, given.labels, found.aliases)
+    base = base_of_manifest(CProject.read(reference).manifest, reference)
+    given, pixels = _with_samples(reference, found.session, data, kernels, base)
+    return Subject(found.session, given.samples, given.labels, found.aliases), pixels
 
 
 def _with_samples(
-    model: str, session: InferenceSession, data: options.DataOptions, kernels: options.KernelOptions
-) -> Subject:
+    model: str, session: InferenceSession, data: options.DataOptions, kernels: options.KernelOptions, base: Base
+) -> tuple[Subject, Applied]:
     entry = zoo.find(model)
     if data.data is not None:
-        dataset = data.open(data.data, entry, session.graph, kernels.max_elements)
+        dataset = data.open(data.data, base, session.graph, kernels.max_elements)
+        pixels = data.applied(base, session.graph, dataset)
         samples = [dict(batch.feeds) for batch in dataset.batches()]
-        return Subject(session, samples, [str(i) for i in range(len(samples))])
-    given = data.arrays(session.graph, data.preprocessing(entry), kernels.max_elements)
+        return Subject(session, samples, [str(i) for i in range(len(samples))]), pixels
+    given = data.arrays(session.graph, data.preprocessing(base), kernels.max_elements)
     needed = {value.name for value in session.get_inputs()}
     if given and needed - given.keys() and entry is None:
         missing = sorted(needed - given.keys())[0]
@@ -213,20 +218,26 @@ def _with_samples(
             f"-i gives some inputs, and not '{missing}': give all of them, or none where the dump has them"
         )
     if given:
-        sample = dict(entry.sample(data.preprocessing(entry)).feeds) if entry and needed - given.keys() else {}
-        return Subject(session, [{**sample, **given}], ["0"])
-    return Subject(session)
+        sample = entry.sample(data.preprocessing(base)) if entry and needed - given.keys() else None
+        pixels = data.applied(base, session.graph, others=sample.pixels_beside(given) if sample else ())
+        return Subject(session, [{**(sample.feeds if sample else {}), **given}], ["0"]), pixels
+    return Subject(session), Applied()
 
 
-def _with_inputs(model: str, subject: Subject, read: Dump, data: options.DataOptions) -> Subject:
+def _with_inputs(
+    model: str, subject: Subject, read: Dump, data: options.DataOptions, formats: Path | None
+) -> tuple[Subject, Applied]:
     """Return a subject with the inputs in the dump; for a bundled model, with its sample where the dump has none."""
     try:
-        return subject_of_inputs(subject.session, read, subject.aliases)
+        return subject_of_inputs(subject.session, read, subject.aliases), Applied()
     except DumpError:
         entry = zoo.find(model)
         if entry is None:
             raise
-        return Subject(subject.session, [dict(entry.sample(data.preprocessing(entry)).feeds)], ["0"])
+        base = data.base(model, subject.session.graph, formats)
+        sample = entry.sample(data.preprocessing(base))
+        pixels = data.applied(base, subject.session.graph, others=sample.pixels_beside(()))
+        return Subject(subject.session, [dict(sample.feeds)], ["0"]), pixels
 
 
 def _refuse_options(fixed: options.FixedPointOptions, data: options.DataOptions, compared: CompareOptions) -> None:

@@ -20,11 +20,13 @@ _UNSOUND = 1
 
 
 def doctor(*, no_check: NoCheck = False, json: options.Json = False) -> str:
-    """Show the machine, the versions and the settings, and check that kernels give the bits of the reference.
+    """Show what a bug report needs, and check that kernels are right.
 
     qengine doctor
 
     qengine doctor --json > environment.json
+
+    Kernels are right where they give the bits of the reference.
     """
     with status("checking kernels", quiet=False):
         found = environment(checks=not no_check)

@@ -15,7 +15,6 @@ from qengine.cli import options
 from qengine.cli.options.fail_under import answer
 from qengine.cli.output.evaluation import EvaluationResult, as_json, as_tables
 from qengine.cli.output.progress import progress
-from qengine.data import zoo
 from qengine.data.preprocessing import Preprocessing
 from qengine.data.write import write_outputs
 from qengine.errors import OptionError
@@ -105,7 +104,9 @@ def evaluate_data(
     thresholds = failing.thresholds()
     saved.check(session.in_fixed_point)
     assert source.data is not None
-    dataset = source.open(source.data, zoo.find(model), session.graph, max_elements, several=True)
+    base = source.base(model, session.graph, fixed.formats)
+    dataset = source.open(source.data, base, session.graph, max_elements, several=True)
+    pixels = source.applied(base, session.graph, dataset)
     found = evaluate(
         session,
         dataset,
@@ -114,5 +115,5 @@ def evaluate_data(
         collect=saved.add,
         progress=lambda name, total: progress(f"{model}: {name}", total, quiet=quiet),
     )
-    result = EvaluationResult(model, fixed, session, found, saved.write(session))
+    result = EvaluationResult(model, fixed, session, found, pixels, saved.write(session))
     return answer((as_json if json else as_tables)(result), found.shortfalls(thresholds))

@@ -19,6 +19,7 @@ from qengine.cli.output.progress import status
 from qengine.cli.output.vectors import as_json, as_tables
 from qengine.cli.session import open_session
 from qengine.data import zoo
+from qengine.data.applied import Applied, Base
 from qengine.deploy.c_folder import is_c_folder
 from qengine.deploy.vectors import VectorOptions, export_vectors
 from qengine.deploy.vectors.pack import is_pack
@@ -62,14 +63,7 @@ class PackOptions:
             "--accumulators", metavar="", help="Write the sums of each operator before rounding.", rich_help_panel=PACK
         ),
     ] = False
-    tensors: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LIST",
-            help="Write the files of these tensors, and of the inputs. Default: all.",
-            rich_help_panel=PACK,
-        ),
-    ] = None
+    fetch: options.Fetch = None
     lanes: Annotated[
         int, typer.Option(min=1, metavar="N", help="Words of a line of hex, .mif and .coe.", rich_help_panel=PACK)
     ] = 1
@@ -103,7 +97,7 @@ class PackOptions:
         return VectorOptions(
             kinds=self.kinds,
             accumulators=self.accumulators,
-            tensors=self.tensors,
+            fetch=None if self.fetch is None else tuple(self.fetch),
             lanes=self.lanes,
             first_lane=self.first_lane,
             element_order=self.element_order,
@@ -194,7 +188,7 @@ def vectors(
     kernels: options.KernelOptions,
     command: options.CommandOptions,
 ) -> str:
-    """Write a golden pack for a hardware team: codes of every tensor, edge vectors, a mutation score, test benches.
+    """Write a golden pack for a hardware team: codes, edge vectors, test benches.
 
     qengine export vectors digits --qformat Q4.3 --limit 4 --as hex -o pack
 
@@ -214,18 +208,22 @@ def vectors(
             text.split("=")[0] for text in data.inputs or ()
         }:
             raise OptionError("--data is needed: give the samples to run the model on, or each input with -i")
+        base = data.base(model, session.graph, fixed.formats)
         if name is None:
-            feeds = [data.arrays(session.graph, data.preprocessing(entry), kernels.max_elements)]
+            pixels = data.applied(base, session.graph)
+            feeds = [data.arrays(session.graph, data.preprocessing(base), kernels.max_elements)]
         else:
-            dataset = data.open(name, entry, session.graph, kernels.max_elements)
+            dataset = data.open(name, base, session.graph, kernels.max_elements)
+            pixels = data.applied(base, session.graph, dataset)
             count = data.limit or _SAMPLES
             feeds = []
             for batch in dataset.batches():
                 if len(feeds) * dataset.batch >= count:
                     break
                 feeds.append(dict(batch.feeds))
-        result = export_vectors(session, feeds, out, wanted, source=name or "typed")
-    return (as_json if command.json else as_tables)(model, result, session.notes)
+        preprocessing = pixels.used or base.recorded
+        result = export_vectors(session, feeds, out, wanted, source=name or "typed", preprocessing=preprocessing)
+    return (as_json if command.json else as_tables)(model, pixels, result, session.notes)
 
 
 def c(
@@ -239,17 +237,19 @@ def c(
     kernels: options.KernelOptions,
     command: options.CommandOptions,
 ) -> str:
-    """Write a network as C99 that computes the codes of the runtime: no malloc, no float, with a self-test.
+    """Write a network as C99, with a self-test: no malloc, no float.
 
     qengine export c digits --qformat Q4.3 -o net --verify
 
-    qengine export c model.onnx --formats formats.json --target cmsis-nn-q7 --shape x=1,3,96,96 -o net --ram 64K
+    qengine export c model.onnx --formats formats.json --target cmsis-nn-q7 --shape input=1,3,32,32 -o net --ram 64K
 
     qengine export c model.onnx --formats formats.json --data set.npz --trace -o net
 
     An input that decides shapes, as -i factor=1,1,3,3, is a constant in C. What C cannot compute is refused by name.
 
     Exit status: 1 where --verify finds a tensor that differs, 2 for an error.
+
+    It computes the codes of the runtime.
     """
     from qengine.deploy.c import COptions, export_c  # not for other exports, which they would slow down
 
@@ -261,11 +261,13 @@ def c(
     with status(f"exporting {model}", quiet=command.quiet), np.errstate(all="ignore"):
         session = open_session(zoo.path_of(model), settings)
         lengths = parsing.shapes(shapes or [], session.graph)
-        feeds = _samples(model if entry else None, session, data, lengths, kernels.max_elements)
+        base = data.base(model, session.graph, fixed.formats)
+        feeds, pixels = _samples(model if entry else None, session, data, base, lengths, kernels.max_elements)
+        preprocessing = pixels.used or base.recorded
         line = written_line("c", model, written, fixed, data, shapes)
-        project = export_c(session, out, wanted, shapes=lengths, feeds=feeds, command=line)
+        project = export_c(session, out, wanted, shapes=lengths, data=feeds, command=line, preprocessing=preprocessing)
     notes = (*session.notes, *target_notes(session))
-    text = (output_of_c.as_json if command.json else output_of_c.as_tables)(model, project, notes)
+    text = (output_of_c.as_json if command.json else output_of_c.as_tables)(model, pixels, project, notes)
     verified = project.verification
     return Answer(text, 1 if verified is not None and verified["differences"] else 0)
 
@@ -274,17 +276,19 @@ def _samples(
     bundled: str | None,
     session: InferenceSession,
     data: options.DataOptions,
+    base: Base,
     shapes: Mapping[str, tuple[int, ...]],
     max_elements: int,
-) -> list[dict[str, Any]]:
-    """Return feeds: samples of the data of one shape, or the inputs that were typed."""
-    entry = None if bundled is None else zoo.find(bundled)
+) -> tuple[list[dict[str, Any]], Applied]:
+    """Return feeds, samples of the data of one shape or the inputs that were typed, and how pixels were read."""
     typed = {text.split("=")[0] for text in data.inputs or ()}
     name = data.data or (None if typed >= {value.name for value in session.get_inputs()} else bundled)
     if name is None:
-        return [data.arrays(session.graph, data.preprocessing(entry), max_elements)]
+        arrays = data.arrays(session.graph, data.preprocessing(base), max_elements)
+        return [arrays], data.applied(base, session.graph)
     found: list[dict[str, Any]] = []
-    dataset = data.open(name, entry, session.graph, max_elements)
+    dataset = data.open(name, base, session.graph, max_elements)
+    pixels = data.applied(base, session.graph, dataset)
     for batch in dataset.batches():
         feeds = dict(batch.feeds)
         wanted = {**{key: np.shape(array) for key, array in (found[0] if found else feeds).items()}, **shapes}
@@ -293,6 +297,6 @@ def _samples(
         if len(found) == (data.limit or _SAMPLES):
             break
     if found:
-        return found
+        return found, pixels
     fixed = {key: array for key, array in feeds.items() if key in session.network.value_inputs}
-    return [fixed | data.arrays(session.graph, data.preprocessing(entry), max_elements)]
+    return [fixed | data.arrays(session.graph, data.preprocessing(base), max_elements)], pixels

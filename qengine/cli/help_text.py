@@ -34,7 +34,7 @@ _MOST_USED = (
 """Options that come first in their panels, in this order."""
 
 _ON = " \\"
-"""End of a line that goes on."""
+"""End of a line that the next one continues."""
 
 _COLUMN = 28  # of the texts of options, from the left
 _WIDEST, _NARROWEST = 110, 60  # columns of the text
@@ -70,14 +70,17 @@ def of_command(command: Any, context: Any) -> str:
     params = [one for one in command.get_params(context) if not getattr(one, "hidden", False)]
     arguments = [one for one in params if one.param_type_name == "argument"]
     options = [one for one in params if one.param_type_name == "option"]
-    needed = [f"{one.opts[0]} {_metavar(one)}" for one in options if one.required]
+    needed = [f"{one.opts[0]} {metavar_of(one)}" for one in options if one.required]
     summary, examples, remarks = parts_of(command.help or "")
-    usage = " ".join([context.command_path, *(_metavar(one) for one in arguments), *needed, "[OPTIONS]"])
+    usage = " ".join([context.command_path, *(metavar_of(one) for one in arguments), *needed, "[OPTIONS]"])
     lines = [f"{_bold('Usage:')} {usage}", "", *_wrapped(summary, width), ""]
     lines += _examples(examples, width)
     for one in arguments:
-        lines += [_bold(_metavar(one)), *_wrapped(_text(one), width, "  "), ""]
-    for title, panel in _panels(options):
+        text = meaning_of(one)
+        if one.required and one.metavar == "MODEL" and any(other.name == "project" for other in params):
+            text = text.replace("Needed.", "Needed, here or in a project file.", 1)
+        lines += [_bold(metavar_of(one)), *_wrapped(text, width, "  "), ""]
+    for title, panel in panels_of(options):
         lines += [_bold(title), *(line for one in panel for line in _option(one, width)), ""]
     for paragraph in remarks:
         lines += [*_wrapped(paragraph, width), ""]
@@ -129,7 +132,7 @@ def text_width() -> int:
     return max(_NARROWEST, min(_WIDEST, shutil.get_terminal_size().columns - 1))
 
 
-def _panels(options: Sequence[Any]) -> Iterable[tuple[str, list[Any]]]:
+def panels_of(options: Sequence[Any]) -> Iterable[tuple[str, list[Any]]]:
     """Yield the titles of panels and their options, in the order of the help."""
     from qengine.cli.options.panels import (  # slow: all groups of options
         CHOICE,
@@ -143,7 +146,7 @@ def _panels(options: Sequence[Any]) -> Iterable[tuple[str, list[Any]]]:
     titled: dict[str, list[Any]] = {}
     for one in options:
         title = getattr(one, "rich_help_panel", None)
-        if one.name in ("help", "version"):
+        if one.name in ("help", "version", "project", "no_project"):
             title = RUN
         titled.setdefault(title or INPUTS, []).append(one)
     own = [title for title in titled if title not in places]
@@ -167,10 +170,10 @@ def _option(option: Any, width: int) -> list[str]:
     length = len(", ".join(names))
     if names[0].startswith("--"):  # long names stand below each other
         shown, length = f"    {shown}", length + 4
-    metavar = _metavar(option)
+    metavar = metavar_of(option)
     if metavar:
         shown, length = f"{shown} {metavar}", length + 1 + len(metavar)
-    return _row(f"  {shown}", length + 2, _text(option), width, _COLUMN)
+    return _row(f"  {shown}", length + 2, meaning_of(option), width, _COLUMN)
 
 
 def _row(shown: str, length: int, text: str, width: int, column: int) -> list[str]:
@@ -180,7 +183,7 @@ def _row(shown: str, length: int, text: str, width: int, column: int) -> list[st
     return [shown + " " * (column - length) + lines[0], *(" " * column + line for line in lines[1:])]
 
 
-def _metavar(param: Any) -> str:
+def metavar_of(param: Any) -> str:
     """Return the word for the value of an option or argument; "" for a flag."""
     if getattr(param, "is_flag", False):
         return ""
@@ -190,7 +193,7 @@ def _metavar(param: Any) -> str:
     return str(word)
 
 
-def _text(param: Any) -> str:
+def meaning_of(param: Any) -> str:
     """Return what an option does: whether it is needed, its text, the numbers that it takes, and its default."""
     text = (getattr(param, "help", None) or "").strip()
     if param.required:
@@ -227,14 +230,32 @@ def _default(param: Any) -> str:
 
 
 def _examples(examples: Sequence[str], width: int) -> list[str]:
-    """Return lines to paste; one that is too long goes on after a backslash."""
+    """Return lines to paste; one that is too long is continued after a backslash."""
     if not examples:
         return []
     lines = []
     for example in examples:
-        folded = _wrapped(example, width - 4)
+        folded = _folded(example, width - 6)
         lines += [f"  {'  ' * bool(i)}{part}{_ON * (i < len(folded) - 1)}" for i, part in enumerate(folded)]
     return [_bold("Examples"), *lines, ""]
+
+
+def _folded(example: str, width: int) -> list[str]:
+    """Return the parts of a command line that are not longer than a width; an option stays with its value."""
+    units: list[str] = []
+    for word in example.split(" "):
+        follows = units and units[-1].startswith("-") and " " not in units[-1] and not word.startswith(("-", "&&"))
+        if follows or (units and word == "&&"):
+            units[-1] = f"{units[-1]} {word}"
+        else:
+            units.append(word)
+    lines = [units[0]]
+    for unit in units[1:]:
+        if lines[-1].endswith("&&") or len(lines[-1]) + 1 + len(unit) > width:
+            lines.append(unit)
+        else:
+            lines[-1] += f" {unit}"
+    return lines
 
 
 def _grouped(commands: dict[str, Any]) -> list[tuple[str, list[str]]]:

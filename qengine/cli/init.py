@@ -43,12 +43,14 @@ def init(
     limits: options.LimitOptions,
     command: options.CommandOptions,
 ) -> str:
-    """Look at a model and its data, and write a project file: the other commands take from it what is not typed.
+    """Look at a model and its data, and write a project file.
 
     qengine init model.onnx --data photos && qengine calibrate && qengine run
 
     The model runs in float32 on some samples with the usual preprocessings. With labels the best is written; without
     them one that is plausible, for you to check. What is typed, such as --mean, is written unchanged.
+
+    The other commands take from the project file what is not typed.
     """
     if os.path.lexists(out) and not force:
         raise ProjectError(f"{out} is there already: change it, give --force to replace it, or another name with -o")

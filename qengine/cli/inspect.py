@@ -35,11 +35,11 @@ def inspect(
     limits: options.LimitOptions,
     command: options.CommandOptions,
 ) -> str:
-    """Show a model's operators, which of them have no fixed-point rule, its parameters, work and shapes.
+    """Show operators, weights, work and shapes; with data, the noise of each tensor.
 
     qengine inspect model.onnx --shape input=1,3,224,224 --qformat Q4.3 --tensors
 
-    qengine inspect digits --formats formats.json --data digits --csv noise.csv
+    qengine inspect model.onnx --formats formats.json --data set.npz --csv noise.csv
 
     qengine inspect digits --qformat Q3.4 --data digits --group auto
 
@@ -47,6 +47,8 @@ def inspect(
     in fixed point and in float32, and each tensor is rounded alone, and left out of the rounding alone: the one that
     causes the most noise at the output comes first. --group does the same with blocks of tensors. --fetch names other
     tensors at which noise is measured.
+
+    Operators without a rule in fixed point are marked: they compute in float32.
     """
     run_files(command.operators or [])
     if data.data is not None:
@@ -58,7 +60,7 @@ def inspect(
     with status(f"reading {model}", quiet=command.quiet), np.errstate(all="ignore"):
         graph = load(zoo.path_of(model))
         lengths = parsing.shapes(shapes or [], graph)
-        given = data.arrays(graph, data.preprocessing(entry), limits.max_elements)
+        given = data.arrays(graph, data.preprocessing(data.base(model, graph)), limits.max_elements)
         if both := sorted(lengths.keys() & given.keys()):
             raise OptionError(f"-i and --shape both give '{both[0]}'")
         sample = entry.sample().feeds if entry else {}

@@ -5,8 +5,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from qengine.data.datasets.values import input_value, is_pixels
 from qengine.data.preprocessing import Preprocessing
-from qengine.data.read import read_value
 from qengine.errors import FeedError, OptionError, did_you_mean
 from qengine.model.graph import Graph
 from qengine.model.rules import Rules
@@ -138,8 +138,15 @@ def inputs(texts: Sequence[str], graph: Graph, scale: Preprocessing, max_element
         name = _name(text, declared)
         if name in arrays:
             raise OptionError(f"-i gives '{name}' twice")
-        arrays[name] = read_value(text[len(name) + 1 :], declared[name], scale, max_elements)
+        arrays[name] = input_value(text[len(name) + 1 :], declared[name], graph, scale, max_elements)
     return arrays
+
+
+def image_inputs(texts: Sequence[str], graph: Graph) -> tuple[str, ...]:
+    """Return the names of the inputs that NAME=VALUE texts make of pixels."""
+    declared = {value.name: value for value in (*graph.inputs, *graph.overridable)}
+    values = ((_name(text, declared), text) for text in texts)
+    return tuple(n for n, text in values if is_pixels(text[len(n) + 1 :], declared[n], graph))
 
 
 def shapes(texts: Sequence[str], graph: Graph) -> dict[str, tuple[int, ...]]:

@@ -7,12 +7,13 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from qengine.atomic_files import check_writable, replacing
+from qengine.atomic_files import check_writable
 from qengine.cli import options
 from qengine.cli.operators import run_files
 from qengine.cli.output.progress import status
 from qengine.cli.output.quantize import as_json, as_table
 from qengine.data import zoo
+from qengine.data.provenance import provenance_in_file, provenance_of
 from qengine.errors import OptionError
 from qengine.model.formats.files import read_formats
 from qengine.model.loader import load
@@ -59,12 +60,14 @@ def quantize(
     limits: options.LimitOptions,
     command: options.CommandOptions,
 ) -> str:
-    """Write a model as a quantized ONNX model with power-of-two scales; qengine runs it bit for bit.
+    """Write a quantized ONNX model, with power-of-two scales.
 
-    qengine quantize digits --bits 8 --recipe best -o digits_q.onnx && qengine run digits_q.onnx ...
+    qengine quantize digits --bits 8 --recipe best -o digits_q.onnx && qengine run digits_q.onnx --data digits
 
     Formats come from --formats and --qformat, or are chosen on the data as by `qengine calibrate`. With given formats
     --target gives rules alone, which only --as qonnx can write.
+
+    The written model has the same bits in qengine.
     """
     wanted = choice.calibration_options()
     given = None if formats is None else read_formats(formats)
@@ -79,7 +82,10 @@ def quantize(
         raise OptionError("--data is needed: give the samples to choose formats or corrections on")
     with status(f"quantizing {model}", quiet=command.quiet), np.errstate(all="ignore"):
         graph = load(zoo.path_of(model))
-        dataset = None if name is None else data.open(name, entry, graph, limits.max_elements, several=True)
+        base = data.base(model, graph, formats)
+        dataset = None if name is None else data.open(name, base, graph, limits.max_elements, several=True)
+        pixels = data.applied(base, graph, dataset)
+        provenance = provenance_of(model, dataset) if given is None else provenance_in_file(formats or "")
         session = SessionOptions(**vars(limits), **arithmetic.typed(), target=wanted.target)
         quantized = quantize_model(
             graph,
@@ -90,9 +96,7 @@ def quantize(
             options=wanted,
             session=session,
             writes=writes,  # type: ignore[arg-type]
+            provenance=provenance,
         )
-        with replacing(out) as temporary:
-            temporary.write_bytes(content := quantized.model.SerializeToString())
-            if temporary.read_bytes() != content:
-                raise OptionError(f"cannot write {out}: the file does not hold what was written to it")
-    return (as_json if command.json else as_table)(model, out, recipe, quantized)
+        quantized.write_model(out)
+    return (as_json if command.json else as_table)(model, out, recipe, pixels, quantized)

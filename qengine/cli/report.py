@@ -10,12 +10,13 @@ import typer
 
 from qengine.cli import options, parsing
 from qengine.cli.operators import run_files
-from qengine.cli.options.fixed_point import complete_target
+from qengine.cli.options.fail_under import answer
 from qengine.cli.options.panels import CHOICE, INPUTS, RUN
 from qengine.cli.output.progress import progress
 from qengine.cli.output.report import as_json, as_text
 from qengine.cli.session import check_meaning
 from qengine.data import zoo
+from qengine.errors import OptionError
 from qengine.html_report import ReportOptions
 from qengine.html_report import report as write_report
 from qengine.model.loader import load
@@ -36,7 +37,7 @@ class ReportChoice:
         typer.Option(
             min=2,
             max=16,
-            metavar="B",
+            metavar="BITS",
             help="Word length that formats are chosen for from the data, where none are given. Default: 8, or the next "
             "that the target has.",
             rich_help_panel=CHOICE,
@@ -48,7 +49,6 @@ class ReportChoice:
             metavar="LIST",
             help="Devices to compare, such as cmsis-nn-q7,esp32-s3; none for none. Default: some of 8 bits.",
             rich_help_panel=_PANEL,
-            autocompletion=complete_target,
         ),
     ] = None
     curve: Annotated[
@@ -62,7 +62,7 @@ class ReportChoice:
     metric: Annotated[
         str | None,
         typer.Option(
-            metavar="M",
+            metavar="METRIC",
             help="Metric of the summary and the curve. Default: the first that the data has.",
             rich_help_panel=_PANEL,
         ),
@@ -85,9 +85,10 @@ def report(
     choice: ReportChoice,
     fixed: options.FixedPointOptions,
     kernels: options.KernelOptions,
+    limits: options.ThresholdOptions,
     command: options.CommandOptions,
 ) -> str:
-    """Write a report on a model in fixed point: one HTML file that needs nothing else.
+    """Write a report on a model in fixed point, as one HTML file.
 
     qengine report digits -o report.html
 
@@ -96,14 +97,24 @@ def report(
     qengine report model.onnx --data photos --formats formats.json --quick -o report.html
 
     Without formats, they are chosen from the data. A part that cannot be computed says why.
+
+    The file needs nothing else, and no network.
+
+    Exit status: 0, 1 where a figure of --fail-under is not reached, 2 for an error.
     """
+    thresholds = limits.thresholds()
     run_files(command.operators or [])
     entry = zoo.find(model)
+    if thresholds and data.data is None and entry is None:
+        raise OptionError("--fail-under needs figures: give --data to measure them on")
     settings = fixed.session_options(kernels)
     if data.data is None and entry is None:
         check_meaning(settings, lambda: False)
-    preprocessing = data.data_scale(data.data or model, entry)
-    given = data.arrays(load(zoo.path_of(model)), preprocessing, kernels.max_elements) if data.inputs else None
+    graph = load(zoo.path_of(model))
+    base, name = data.base(model, graph, fixed.formats), data.data or (model if entry else None)
+    preprocessing = data.preprocessing(base)
+    pixels = data.applied(base, graph, None if name is None else data.open(name, base, graph, kernels.max_elements))
+    given = data.arrays(graph, preprocessing, kernels.max_elements) if data.inputs else None
     wanted = ReportOptions(
         bits=choice.bits,
         targets=_listed(choice.targets),
@@ -118,6 +129,7 @@ def report(
         preprocessing=preprocessing,
         batch=data.batch,
         limit=data.limit,
+        notes=pixels.notes,
         formats_name=None if fixed.formats is None else str(fixed.formats),
     )
 
@@ -134,7 +146,13 @@ def report(
         session=replace(settings, isa=kernels.isa),
         progress=shown,  # type: ignore[arg-type]
     )
-    return (as_json if command.json else as_text)(written)
+    text = (as_json if command.json else as_text)(written, pixels)
+    if not thresholds:
+        return text
+    if written.evaluation is None:
+        why = written.facts.missing.get("accuracy", "nothing was run")
+        raise OptionError(f"--fail-under has no figure to compare: {why}")
+    return answer(text, written.evaluation.shortfalls(thresholds))
 
 
 def _listed(text: str | None) -> tuple[str, ...] | None:

@@ -82,19 +82,18 @@ def run(
     failing: options.ThresholdOptions,
     command: options.CommandOptions,
 ) -> str:
-    """Run a model on an input, or on all samples of data. With a format: in fixed point, and compared with float32.
+    """Run a model on an input, or on data; with a format, compared with float32.
 
     qengine run srcnn --qformat Q4.3 -o out.png
 
-    qengine run model.onnx -i x=photo.png --scale 1/255 --qformat Q1.6
+    qengine run model.onnx -i input=photo.png --scale 1/255 --qformat Q1.6
 
-    qengine run model.onnx --data pictures --formats formats.json --fail-under top1=-0.5%
+    qengine run model.onnx --data val --formats formats.json --fail-under top1=-0.5%
 
     Exit status: 0, 1 where a figure of --fail-under is not reached, 2 for an error.
     """
     entry = zoo.find(model)
     path = zoo.path_of(model)
-    preprocessing = source.preprocessing(entry)
     settings = fixed.session_options(kernels)
 
     thresholds = failing.thresholds()
@@ -118,10 +117,13 @@ def run(
     with status(f"running {model}", quiet=command.quiet), np.errstate(all="ignore"):
         session = open_session(path, settings)
         _check_out(output.out, output.raw, session)
+        base = source.base(model, session.graph, fixed.formats)
+        preprocessing = source.preprocessing(base)
         reference = session.in_float32()
         names = list(dict.fromkeys(output.fetch or (value.name for value in session.get_outputs())))
         given = source.arrays(session.graph, preprocessing, kernels.max_elements)
         sample = entry.sample(preprocessing) if entry else None
+        pixels = source.applied(base, session.graph, others=sample.pixels_beside(given) if sample else ())
         feeds = {**(sample.feeds if sample else {}), **given}
         containers = [name for name in names if _is_container(session, name)]
         tensors = [name for name in names if name not in containers]
@@ -160,7 +162,7 @@ def run(
     if output.out and output.raw:
         written += (str(_formats_beside(output.out)),)
     result = RunResult(
-        model, fixed, session, feeds, outputs, others, comparison, evaluated, quality, advice, notes, written
+        model, fixed, session, feeds, outputs, others, comparison, evaluated, quality, advice, notes, pixels, written
     )
     figures, in_float32 = ({str(one.metric): value(one) for one in quality} for value in (_figure, _float32_figure))
     return answer((as_json if command.json else as_tables)(result), shortfalls(thresholds, figures, in_float32))
@@ -177,7 +179,7 @@ def _float32_figure(one: Quality) -> float | None:
 
 def _refuse_data_options(source: options.DataOptions) -> None:
     """Raise OptionError for an option of data without data."""
-    for name in ("batch", "limit"):
+    for name in ("batch", "limit", "labels"):
         if getattr(source, name) is not None:
             raise OptionError(f"--{name} belongs to the samples of --data: give data, or leave it out")
 

@@ -19,6 +19,7 @@ from qengine.cli.operators import run_files
 from qengine.cli.output.progress import progress, status
 from qengine.cli.output.search import as_json, as_tables
 from qengine.data import zoo
+from qengine.data.provenance import provenance_of
 from qengine.errors import OptionError
 from qengine.model.loader import load
 from qengine.quantization.calibration import CalibrationOptions
@@ -37,7 +38,7 @@ def search(
     kernels: options.KernelOptions,
     command: options.CommandOptions,
 ) -> str:
-    """Find the fewest bits, tensor by tensor, in which a model is still good enough on data.
+    """Find the fewest bits, tensor by tensor, that are still good enough on data.
 
     qengine search digits --max-drop 1% --cost bit-operations -o f.json && qengine run digits --formats f.json
 
@@ -67,7 +68,9 @@ def search(
     run_files(command.operators or [])
     with status(f"reading {model}", quiet=command.quiet), np.errstate(all="ignore"):
         graph = load(zoo.path_of(model))
-        dataset = data.open(name, entry, graph, kernels.max_elements, several=True)
+        base = data.base(model, graph)
+        dataset = data.open(name, base, graph, kernels.max_elements, several=True)
+        pixels = data.applied(base, graph, dataset)
 
     # The code of registered operators is in no key.
     keep = None if out is None or command.operators else out.with_name(f"{out.name}.measured")
@@ -84,23 +87,24 @@ def search(
                 bits=bits,
                 weight_bits=weight_bits,
                 activation_bits=activation_bits,
-                preprocessing=data.data_scale(name, entry),
-                max_runs=goal.runs,
-                seconds=goal.budget,
+                preprocessing=dataset.preprocessing,
+                max_runs=goal.max_runs,
+                seconds=goal.seconds,
                 keep=keep,
             ),
             session=SessionOptions(**arithmetic.typed(), **vars(kernels)),
             calibration=calibration,
             progress=lambda name, total: progress(f"{model}: {name}", total, quiet=command.quiet),
         )
+    result = replace(result, provenance=provenance_of(model, dataset))
     if out is not None:
         result.save(out)
     if keep is not None and result.is_complete:
         keep.unlink(missing_ok=True)
     elif keep is not None:
-        note = f"{keep} keeps what was measured: give the same command with a larger --runs or --budget to continue"
+        note = f"{keep} keeps what was measured: give the same command with more --max-runs or --seconds to continue"
         result = replace(result, notes=(*result.notes, note))
-    return (as_json if command.json else as_tables)(model, dataset, result, out)
+    return (as_json if command.json else as_tables)(model, dataset, pixels, result, out)
 
 
 class _Terminated(KeyboardInterrupt):

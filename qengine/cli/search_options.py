@@ -73,11 +73,11 @@ class GoalOptions:
             metavar="LIST", help="Word lengths of inputs and activations. Default: --bits.", rich_help_panel=_GOAL
         ),
     ] = None
-    runs: Annotated[
+    max_runs: Annotated[
         int,
         typer.Option(min=1, metavar="N", help="Measure N assignments of word lengths at most.", rich_help_panel=_GOAL),
     ] = 500
-    budget: Annotated[
+    seconds: Annotated[
         float | None,
         typer.Option(
             min=0,

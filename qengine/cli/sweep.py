@@ -1,20 +1,16 @@
 """`qengine sweep`: a model in many arithmetics, evaluated on data."""
 
 import sys
-from pathlib import Path
 
-from qengine.analysis.inspection.costs import find_cost
-from qengine.analysis.sweep import Grid, Sweep, SweepOptions, Task
+from qengine.analysis.sweep import Grid, SweepOptions
 from qengine.analysis.sweep import sweep as run_sweep
-from qengine.analysis.sweep.csv_file import write_csv, write_differences
-from qengine.analysis.sweep.plots import write_plots
-from qengine.analysis.sweep.target_plots import write_target_plots
 from qengine.cli import options, parsing
 from qengine.cli import sweep_options as grids
 from qengine.cli.output.progress import progress
 from qengine.cli.output.sweep import as_json, as_tables
 from qengine.data import zoo
-from qengine.errors import MissingPackageError, OptionError
+from qengine.data.applied import applied
+from qengine.errors import OptionError
 from qengine.model.loader import load
 from qengine.runtime.options import SessionOptions
 
@@ -35,7 +31,7 @@ def sweep(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> str:
-    """Run a model on data in many arithmetics, and keep the figures of each in a folder.
+    """Run a model on data in many formats, and keep the figures of each.
 
     qengine sweep digits --bits 2-16 -o results
 
@@ -49,7 +45,6 @@ def sweep(
     """
     if lists.per_channel is not None and lists.per_channel not in _CHANNELS:
         raise OptionError(f"--per-channel is one of {', '.join(_CHANNELS)}, not '{lists.per_channel}'")
-    find_cost(work.cost)  # refused before the sweep, and not by the plots after it
     grid = Grid(
         bits=parsing.some_widths("--bits", lists.bits),
         weight_bits=parsing.some_widths("--weight-bits", lists.weight_bits),
@@ -67,8 +62,10 @@ def sweep(
         **vars(ranges),
         **{**vars(rules), "output_bits": rules.output_word_length},
     )
-    preprocessing = data.data_scale(data.data or model, zoo.find(model))
-    fixed = data.arrays(load(zoo.path_of(model)), preprocessing, kernels.max_elements) if data.inputs else None
+    graph = load(zoo.path_of(model))
+    base = data.base(model, graph, lists.formats)
+    preprocessing = data.preprocessing(base)
+    fixed = data.arrays(graph, preprocessing, kernels.max_elements) if data.inputs else None
 
     try:
         result = run_sweep(
@@ -77,12 +74,15 @@ def sweep(
             grid,
             SweepOptions(
                 data=data.data,
+                labels=data.labels,
                 inputs=fixed,
                 preprocessing=preprocessing,
                 batch=data.batch,
                 limit=data.limit,
                 ssim=work.ssim,
                 metric=work.metric,
+                cost=work.cost,
+                plots=work.plots,
                 retry_failed=work.retry_failed,
                 jobs=work.jobs,
                 scheduler=work.scheduler,
@@ -94,26 +94,8 @@ def sweep(
         text = f"qengine: interrupted; {out} keeps the finished points: give the same command to continue"
         print(text, file=sys.stderr)  # noqa: T201
         raise
-    written, notes = _write(result, work)
-    notes += [f"target {name} has none of these word lengths, and no points" for name in grid.left_out()]
-    return as_json(result, written, notes) if json else as_tables(result, written, notes)
-
-
-def _write(result: Sweep, work: grids.WorkOptions) -> tuple[list[Path], list[str]]:
-    """Write the table and the plots of the rows; return the files, and notes."""
-    table = result.folder / "results.csv"
-    write_csv(table, result.rows)
-    written, notes = [result.folder / "results.sqlite", table], []
-    if result.differences:
-        write_differences(compared := result.folder / "targets.csv", result.differences)
-        written.append(compared)
-    if result.task is Task.OTHER and not result.rows[0].outcome.measures.sqnr_by_output:
-        notes.append("the outputs are neither real numbers nor classes: rows have digests of codes, and no figures")
-    try:
-        written += write_plots(result, work.cost, work.metric)
-        return written + write_target_plots(result, work.metric), notes
-    except MissingPackageError as error:  # the rows are kept without plots
-        return written, [*notes, str(error)]
+    pixels = applied(base, preprocessing, result.pixels.inputs, typed=data.typed_options())
+    return (as_json if json else as_tables)(result, pixels, result.written, result.notes)
 
 
 def _accumulators(text: str | None) -> list[int | None]:

@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from qengine.analysis.inspection.costs import all_costs
-from qengine.cli.options.fixed_point import complete_target
 from qengine.cli.options.panels import INPUTS, RUN
 from qengine.metrics.declaration import all_metrics
 from qengine.qformat import Overflow, Rounding
@@ -80,7 +79,6 @@ class GridOptions:
             help="Devices, side by side: names that `qengine targets` lists or TOML files, with commas between, or "
             "all. Each has the word lengths that it can.",
             rich_help_panel=_GRID,
-            autocompletion=complete_target,
         ),
     ] = None
     rule: Annotated[
@@ -146,6 +144,10 @@ class WorkOptions:
             rich_help_panel=RUN,
         ),
     ] = "weights"
+    plots: Annotated[
+        bool,
+        typer.Option("--plots/--no-plots", help="Draw plots, where matplotlib is installed.", rich_help_panel=RUN),
+    ] = True
     retry_failed: Annotated[
         bool,
         typer.Option("--retry-failed", metavar="", help="Compute failed points again.", rich_help_panel=RUN),

@@ -19,7 +19,7 @@ def typed_with(option: str, value: str) -> str:
     option
         Name of the option, such as "--qformat"; it is added where it was not typed.
     value
-        Its value.
+        The new value.
     """
     words, found = list(_typed), False
     for i, word in enumerate(words):

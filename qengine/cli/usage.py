@@ -49,7 +49,8 @@ _OPTION_WORDS = {
     **dict.fromkeys(("--max-loss", "--tolerance", "--max-error"), "--max-drop"),
     **dict.fromkeys(("--rgb2bgr", "--swap-channels"), "--bgr"),
     **dict.fromkeys(("--normalize", "--norm"), "--std"),
-    **dict.fromkeys(("--timeout", "--duration"), "--budget"),
+    **dict.fromkeys(("--timeout", "--duration", "--budget", "--time"), "--seconds"),
+    **dict.fromkeys(("--runs", "--iterations", "--trials"), "--max-runs"),
 }
 """Options of other tools, and the option here that each most probably means."""
 
@@ -64,7 +65,7 @@ _IN_PLACE = {
     **{"--weight-bits": "--weight-qformat", "--weight-qformat": "--weight-bits", "--labels": "--expected"},
     **{"--data": "--input", "--jobs": "--threads", "--recipe": "--method"},
 }
-"""Options that a command without one of a name takes in its place."""
+"""Options, and the one that a command without them may have for the same purpose."""
 
 
 def usage_message(error: Any, words: Sequence[str]) -> str:
@@ -99,17 +100,24 @@ def usage_message(error: Any, words: Sequence[str]) -> str:
     return f"{said.rstrip('.')} (see '{path} --help')"
 
 
-def options_by_command() -> dict[str, set[str]]:
-    """Return the options of every command, which are imported for it."""
+def commands_by_name() -> dict[str, Any]:
+    """Return every command of Typer by its words, such as "export c"; all are imported for it."""
     import typer
 
-    found: dict[str, set[str]] = {}
+    found: dict[str, Any] = {}
     for word in (*COMMANDS, *GROUPS):
-        command: Any = typer.main.get_command(application([word]))
-        parts = command.commands[word]
-        for name, one in getattr(parts, "commands", {"": parts}).items():
-            found[f"{word} {name}".strip()] = {option for p in one.params for option in (*p.opts, *p.secondary_opts)}
+        whole: Any = typer.main.get_command(application([word]))
+        part = whole.commands[word]
+        found |= {f"{word} {name}".strip(): one for name, one in getattr(part, "commands", {"": part}).items()}
     return found
+
+
+def options_by_command() -> dict[str, set[str]]:
+    """Return the names of the options of every command."""
+    return {
+        name: {option for p in command.params for option in (*p.opts, *p.secondary_opts)}
+        for name, command in commands_by_name().items()
+    }
 
 
 def _path(context: Any, words: Sequence[str]) -> str:
@@ -125,7 +133,7 @@ def _no_command(name: str, path: str) -> str:
         known = GROUPS[path.split()[-1]][1]
         return f"{path} has no '{name}'{did_you_mean(name, known)}; there are {', '.join(known)}"
     if Path(name).suffix.lower() == ".onnx" or Path(name).exists():
-        return f"'{name}' is no command: begin with one, such as qengine run {shlex.quote(name)}"
+        return f"'{name}' is not a command: begin with one, such as qengine run {shlex.quote(name)}"
     group, dash, rest = name.replace("_", "-").partition("-")
     if dash and group in GROUPS and rest:
         near = nearest(rest, GROUPS[group][1])
@@ -143,7 +151,8 @@ def _no_option(name: str, command: Any, path: str, words: Sequence[str]) -> str:
     said = f"{short} has no option {name}"
     if not name.startswith("--"):
         whole = next((word for word in words if word.startswith(name)), name)
-        name = f"-{whole}".partition("=")[0] if len(whole) > 2 else _SHORT.get(name, name)
+        whole = whole.partition("=")[0]
+        name = f"-{whole}" if len(whole) > 2 else _SHORT.get(name, name)
     meant = _OPTION_WORDS.get(name, name)
     if meant in own:
         return f"{said}; did you mean {meant}?"

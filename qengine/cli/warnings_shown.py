@@ -4,7 +4,10 @@ import logging
 import shutil
 import sys
 import textwrap
+from collections.abc import Iterable
 from contextlib import suppress
+
+from qengine.errors import printable
 
 _MIN_WIDTH = 40
 
@@ -14,18 +17,27 @@ class _Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record; where standard error is closed, nothing."""
-        text = record.getMessage()
-        with suppress(OSError, ValueError, AttributeError):
-            if sys.stderr.isatty():
-                width = max(shutil.get_terminal_size().columns, _MIN_WIDTH)
-                text = textwrap.fill(
-                    text, width - 1, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
-                )
-            sys.stderr.write(f"{text}\n")
-            sys.stderr.flush()
+        _write(record.getMessage())
+
+
+def _write(text: str) -> None:
+    with suppress(OSError, ValueError, AttributeError):
+        if sys.stderr.isatty():
+            width = max(shutil.get_terminal_size().columns, _MIN_WIDTH)
+            text = textwrap.fill(
+                text, width - 1, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+            )
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
 
 
 _HANDLER = _Handler(logging.WARNING)
+
+
+def show_notes(notes: Iterable[str]) -> None:
+    """Write remarks, such as those on how data is read, to standard error."""
+    for note in notes:
+        _write(printable(note))
 
 
 def show_warnings() -> None:

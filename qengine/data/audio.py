@@ -1,7 +1,7 @@
 """Sounds: reading a .wav file as float32 numbers in [-1, 1), as torchaudio does.
 
 SciPy decodes the samples; it is Python, and a damaged file cannot make it crash. Before it does, the chunks of the file
-are compared with its size, so that no header can ask for more memory than the file has bytes.
+are compared with its size, and a header cannot request more memory than the file has bytes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _MONO_OR_STEREO = (1, 2)
 
 @dataclass(frozen=True)
 class Header:
-    """What a .wav file says of itself.
+    """Header of a .wav file.
 
     Attributes
     ----------
@@ -116,7 +116,7 @@ def read_sound(path: Path | Encoded, max_elements: int = MAX_ELEMENTS) -> NDArra
         with open_input(path) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about chunks that hold no samples
             _, samples = wavfile.read(io.BytesIO(file.read()))
-    except Exception as error:  # of damage SciPy raises whatever its parts do
+    except Exception as error:  # SciPy has no error of its own for damage
         raise FeedError(f"sound {path} cannot be read: {first_line(error)}") from None
     planes = np.atleast_2d(np.asarray(samples).T)
     if planes.dtype == np.uint8:

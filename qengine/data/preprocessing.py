@@ -8,8 +8,9 @@ recorded in files and compared: two that do the same are equal.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -119,7 +120,8 @@ class Preprocessing:
         Raises
         ------
         OptionError
-            If `scale` and `std` are both given, a `std` is not positive, or as the class.
+            If `scale` and `std` are both given, a `std` is not positive, `mean` and `std` are of different scales, or
+            as the class.
         """
         base = base or cls()
         factors, means = _normalization(scale, mean, std, base)
@@ -138,6 +140,27 @@ class Preprocessing:
     def is_same_for_channels(self) -> bool:
         """Whether all channels have one scale and one mean, and their order does not matter."""
         return len(self.scale) == len(self.mean) == 1 and not self.bgr
+
+    def agrees_with(self, other: Preprocessing) -> bool:
+        """Whether another preprocessing makes the same numbers of a picture that needs no conversion.
+
+        Numbers are compared to 9 digits: 1/255 and a std of 0.5 do not come to the same bits in every spelling.
+        """
+        if (self.bgr, self.resize, self.crop) != (other.bgr, other.resize, other.crop):
+            return False
+        if None not in (self.layout, other.layout) and self.layout != other.layout:
+            return False
+        pairs = ((self.scale, other.scale), (self.mean, other.mean))
+        return all(_are_close(one, another) for one, another in pairs)
+
+    def keeps(self, recorded: Preprocessing) -> bool:
+        """Whether formats that were chosen with a recorded preprocessing hold the numbers of this one.
+
+        A resize or crop keeps to a record without any, which is of pictures that had their size.
+        """
+        if not recorded.resize and not recorded.crop:
+            recorded = replace(recorded, resize=self.resize, crop=self.crop)
+        return self.agrees_with(recorded)
 
     def fits(self, channels: int) -> bool:
         """Whether scale and mean have one number, or one for each of `channels` channels."""
@@ -219,7 +242,10 @@ class Preprocessing:
         """Return scale and mean with one number per channel."""
         for name, numbers in (("scale", self.scale), ("mean", self.mean)):
             if len(numbers) not in (1, channels):
-                raise OptionError(f"{name} has {len(numbers)} numbers, and the image {channels} channel(s)")
+                one = "1 channel" if channels == 1 else f"{channels} channels"
+                raise OptionError(
+                    f"{name} has {len(numbers)} numbers, and the image {one}: give one number, or one per channel"
+                )
         return np.resize(self.scale, channels), np.resize(self.mean, channels)
 
 
@@ -232,6 +258,11 @@ def _normalization(
     means, deviations = _tuple(mean), _tuple(std)
     if any(not number > 0 for number in deviations):
         raise OptionError(f"std {_listed(deviations)} must be positive numbers, such as 0.229,0.224,0.225")
+    if deviations and _are_mixed(means, deviations):
+        raise OptionError(
+            f"mean {_listed(means)} and std {_listed(deviations)} are on different scales: give both of pictures in "
+            "[0, 1] or both of pixels 0..255, or the factor of pixels with --scale"
+        )
     given = (*means, *deviations)
     is_unit = all(abs(number) <= 1 for number in given) and (std is not None or any(means))
     unit = _WHITE if is_unit else 1.0
@@ -243,6 +274,22 @@ def _normalization(
     if in_pixels is not None:
         return (1 / _WHITE,) if is_unit and base.scale == (1.0,) else base.scale, in_pixels
     return base.scale, base.mean
+
+
+def _are_mixed(means: Sequence[float], deviations: Sequence[float]) -> bool:
+    """Whether means and standard deviations are not of the same pictures; a std of 1 changes nothing."""
+    if any(abs(mean) > 1 for mean in means):
+        return all(deviation < 1 for deviation in deviations)
+    return any(means) and any(deviation > 1 for deviation in deviations)
+
+
+def _are_close(ones: Sequence[float], others: Sequence[float]) -> bool:
+    """Whether numbers for channels are equal to 9 digits; one number is for all channels."""
+    if len(ones) != len(others) and 1 not in (len(ones), len(others)):
+        return False
+    count = max(len(ones), len(others))
+    pairs = zip(np.resize(ones, count), np.resize(others, count), strict=True)
+    return all(math.isclose(one, another, rel_tol=1e-9, abs_tol=1e-9) for one, another in pairs)
 
 
 def _tuple(numbers: Numbers | None) -> tuple[float, ...]:

@@ -282,6 +282,7 @@ class WorstFacts:
     flipped : number of them whose class changes; None where there are no classes.
     mended : number of flips from a wrong class to the label; None without labels.
     broken : number of flips from the label to a wrong class; None without labels.
+    classes : names of the classes, in the order of their numbers; () if they are unknown.
     """
 
     samples: tuple[SampleFacts, ...]
@@ -289,6 +290,7 @@ class WorstFacts:
     flipped: int | None
     mended: int | None
     broken: int | None
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from qengine.checks import check_whole_number
+from qengine.data.datasets import Labels
 from qengine.data.preprocessing import Preprocessing
 from qengine.errors import OptionError
 from qengine.metrics.declaration import metric_named
@@ -30,12 +31,14 @@ class ReportKeywords(SessionKeywords, total=False):
     curve: Sequence[int] | None
     quick: bool
     metric: str | None
+    labels: Labels | None
     inputs: Mapping[str, NDArray[Any]] | None
     preprocessing: Preprocessing | None
     batch: int | None
     limit: int | None
     shown: str | None
     formats_name: str | None
+    notes: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -58,12 +61,14 @@ class ReportOptions:
         Name of the metric of the summary and the curve; None for the first that the data has.
     inputs
         Inputs that are the same in every run, by name.
-    preprocessing, batch, limit
+    labels, preprocessing, batch, limit
         See `qengine.open_dataset`.
     shown
         Name of the model on the page and in its commands; None for its file name.
     formats_name
         Name of the formats file in the commands of the page; None for formats.json.
+    notes
+        Remarks of the caller that are on the page too.
 
     Raises
     ------
@@ -76,12 +81,14 @@ class ReportOptions:
     curve: Sequence[int] | None = None
     quick: bool = False
     metric: str | None = None
+    labels: Labels | None = None
     inputs: Mapping[str, NDArray[Any]] | None = None
     preprocessing: Preprocessing | None = None
     batch: int | None = None
     limit: int | None = None
     shown: str | None = None
     formats_name: str | None = None
+    notes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if self.bits is not None:

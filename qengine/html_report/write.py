@@ -57,7 +57,7 @@ class WrittenReport:
 
 def report(
     model: str | os.PathLike[str] | bytes | onnx.ModelProto | Graph | InferenceSession,
-    data: str | os.PathLike[str] | None = None,
+    data: Any = None,
     output: str | os.PathLike[str] = "report.html",
     options: ReportOptions | None = None,
     *,
@@ -73,8 +73,8 @@ def report(
         Path of an .onnx file, name of a bundled model, its bytes, an onnx.ModelProto, the graph of a session, or a
         session, whose options are then those of the report.
     data
-        Path or bundled name of the data, as for `qengine.open_dataset`; None for the data of a bundled model, and
-        otherwise for a report without a run.
+        Samples, as `qengine.open_dataset` takes them; None for the data of a bundled model, and otherwise for a report
+        without a run.
     output
         The file to write.
     options
@@ -87,6 +87,11 @@ def report(
     keywords
         Single fields of `ReportOptions` and `SessionOptions`, such as ``bits=8`` or ``target="cmsis-nn-q7"``. They
         replace those of `options` and `session`.
+
+    Returns
+    -------
+    WrittenReport
+        The path, the numbers of the page, and the evaluation that they come from.
 
     Raises
     ------
@@ -114,7 +119,7 @@ def report(
         if name is not None and wanted.shown is None:
             wanted = options_with(ReportOptions, wanted, {"shown": name})
         check_writable(output, path)
-        subject = open_subject(path, None if data is None else os.fspath(data), wanted, settings, progress or working)
+        subject = open_subject(path, data, wanted, settings, progress or working)
         facts, evaluation, seconds = gather(subject)
     with replacing(output) as temporary:
         temporary.write_text(page(facts), encoding="utf-8", newline="\n")

@@ -14,7 +14,7 @@ from qengine.model.graph import Graph
 def graph_digest(graph: Graph) -> str:
     """Return a digest of a model: of its nodes, attributes, types and constants, those in external files too.
 
-    The name of the model, the path of its file and how a run rounds are not part of it.
+    The name of the model, the path of its file, its metadata and how a run rounds are not part of it.
     """
     found = hashlib.sha256()
 
@@ -34,7 +34,7 @@ def graph_digest(graph: Graph) -> str:
         elif is_dataclass(item) and not isinstance(item, type):
             found.update(f"{type(item).__name__} ".encode())
             for field in fields(item):
-                if not (isinstance(item, Graph) and field.name in ("name", "fuses")):
+                if not (isinstance(item, Graph) and field.name in ("name", "fuses", "metadata")):
                     add(getattr(item, field.name))
         else:
             text = repr(item).encode()

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.errors import ModelError, QEngineError, UnsupportedError, first_line
+from qengine.errors import ModelError, QEngineError, UnsupportedError, first_line, printable
 from qengine.model.rules import Modes
 from qengine.qformat import Format
 
@@ -81,6 +81,12 @@ class Value:
     shape: tuple[Dim, ...] | None = None
     container: str | None = None
 
+    def __str__(self) -> str:
+        if self.container is not None:
+            return f"{self.name} {self.container}"
+        lengths = "" if self.shape is None else f" [{', '.join('?' if n is None else str(n) for n in self.shape)}]"
+        return f"{self.name}{f' {self.dtype}' if self.dtype is not None else ''}{lengths}"
+
 
 def whole(shape: tuple[Dim, ...] | None) -> tuple[int, ...] | None:
     """Return a shape if all its lengths are known, else None."""
@@ -112,6 +118,9 @@ NO_ACTIVATION = ActivationBounds(None, None)
 
 HIDDEN_FORMATS = "qengine.formats"
 """Key of the metadata of a node in a file that hold `Node.hidden_formats`, with spaces between them."""
+
+RECORD = "qengine"
+"""Key of the object that says which data formats come from, in formats files and in the metadata of a model."""
 
 
 @dataclass(frozen=True)
@@ -227,7 +236,7 @@ class StoredConstant:
     axis: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Graph:
     """A model, or a graph inside of a node.
 
@@ -252,6 +261,7 @@ class Graph:
     unrounded_biases : whether a constant bias that is finer than the sums is added unrounded, as in QONNX and QCDQ.
     fuses : whether passes make one operator of functions and chains in several; see `passes.FUSING`.
     given : formats that the user gives single tensors, by name; see `passes.conversions`.
+    metadata : entries of the file's metadata that qengine wrote, such as the data that formats come from.
     """
 
     name: str
@@ -273,6 +283,12 @@ class Graph:
     unrounded_biases: bool = False
     fuses: bool = True
     given: Mapping[str, Format] = field(default_factory=lambda: _EMPTY)
+    metadata: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+
+    def __repr__(self) -> str:
+        ends = " -> ".join(", ".join(map(str, values)) for values in (self.inputs, self.outputs))
+        counts = f"{len(self.nodes):,} nodes, {len(self.constants):,} constants"
+        return printable(f"<Graph {self.name or 'without a name'}: {ends}; {counts}>")
 
     def stored_of(self, name: str) -> StoredConstant | None:
         """Return the integers of a constant; None where it has none, or another array took its place."""

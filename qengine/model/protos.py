@@ -65,9 +65,11 @@ def model_proto(graph: Graph, opsets: Mapping[str, int]) -> onnx.ModelProto:
         Opset of each operator domain; the domain of ONNX itself is "".
     """
     imports = [onnx.helper.make_opsetid(domain, version) for domain, version in opsets.items()]
-    return onnx.helper.make_model(
+    model = onnx.helper.make_model(
         graph_proto(graph), opset_imports=imports, ir_version=IR_VERSION, producer_name="qengine"
     )
+    onnx.helper.set_model_props(model, dict(graph.metadata))
+    return model
 
 
 def _value_info(value: Value) -> onnx.ValueInfoProto:

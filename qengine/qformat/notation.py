@@ -46,7 +46,7 @@ class Meaning:
     Attributes
     ----------
     integer_bits, fraction_bits, signed : see `QFormat`.
-    remark : what the notation also says, and a format does not hold; "" for nothing.
+    remark : a meaning of the notation that a format does not hold; "" for none.
     """
 
     integer_bits: int

@@ -113,6 +113,13 @@ class PlanCache:
         self._prepared: dict[RunKey, Executor] = {}
         self._unplannable: set[tuple[str, ...]] = set()  # outputs that no single plan can compute
 
+    def islands(self) -> tuple[str, ...]:
+        """Return the nodes that compute in float32 in the plans in fixed point that were made so far."""
+        if self.network.table is None:
+            return ()
+        steps = (step for plan in self._plans.values() for step in plan.steps if step.is_island)
+        return tuple(dict.fromkeys(str(step.node) for step in steps))
+
     def names(self, names: Sequence[str] | None) -> tuple[str, ...]:
         """Return the names without repetition; the outputs of the model for None and for no names."""
         return tuple(dict.fromkeys(names or (value.name for value in self.network.model.outputs)))

@@ -28,6 +28,7 @@ from qengine.model.loader import load
 from qengine.model.rules import Rules
 from qengine.model.steps import Tensor
 from qengine.qformat import Format
+from qengine.runtime.description import Described
 from qengine.runtime.environment import returned
 from qengine.runtime.event import Event
 from qengine.runtime.feeds import Argument, check_feeds
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     import onnx  # noqa: TID251 - for the type checker only
 
 
-class InferenceSession:
+class InferenceSession(Described):
     """An ONNX model that runs in float32, or in fixed point where a format is given.
 
     Parameters

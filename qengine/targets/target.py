@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from qengine.atomic_files import write_text
-from qengine.errors import TargetError, did_you_mean
+from qengine.errors import TargetError, did_you_mean, printable
 from qengine.model.rules import Rules
 from qengine.near_files import missing_file
 from qengine.targets.constraints import Constraints
@@ -32,7 +32,7 @@ BUNDLED = Path(__file__).parent / "bundled"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Target:
     """A device: how it computes, and what it can be asked to compute.
 
@@ -70,6 +70,10 @@ class Target:
     rules: Rules = field(default_factory=Rules)
     constraints: Constraints = field(default_factory=Constraints)
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        text = f": {self.description}" if self.description else ""
+        return printable(f"<Target {self.name}, {self.status}{text}>")
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rules", checked_rules(self.rules, Origin(f"target {self.name}")))

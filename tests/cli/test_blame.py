@@ -20,7 +20,7 @@ X = weights(12, 6, seed=4)
 KEYS = {
     "model", "data", "samples", "runs", "digest", "qformat", "weight_qformat", "formats_file", "rounding", "overflow",
     "accumulator_bits", "per_channel", "strict", "islands", "outputs", "sqnr_db", "rounded_db", "sum_db",
-    "constants_db", "activations_db", "tensors", "groups", "verdict", "written", "notes",
+    "constants_db", "activations_db", "tensors", "groups", "verdict", "written", "preprocessing", "notes",
     "target", "rules",
 }  # fmt: skip
 

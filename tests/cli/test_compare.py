@@ -14,7 +14,7 @@ KEYS = {
     "reference", "dump", "equal", "first", "cause", "explained", "explained_completely", "broken", "sentence",
     "operator", "equally_good", "decided_by", "same_for_every_input", "by_hand", "also_explains", "targets",
     "inherited", "own", "sample", "samples", "missing", "unread", "unmatched", "notes", "tried",
-    "tensors", "learned", "written",
+    "tensors", "learned", "preprocessing", "written",
 }  # fmt: skip
 
 

@@ -49,7 +49,16 @@ def test_json(model, tmp_path, capsys):
     np.save(tmp_path / "x.npy", np.zeros((1, 3, 6, 5), np.float32))
     assert export(*words, "--edges", 1, "--json") == 0
     record = json.loads(capsys.readouterr().out)
-    assert set(record) == {"model", "out", "samples", "tensors", "operators", "mutation_score", "notes"}
+    assert set(record) == {
+        "model",
+        "out",
+        "samples",
+        "tensors",
+        "operators",
+        "mutation_score",
+        "preprocessing",
+        "notes",
+    }
     assert {one["name"] for one in record["operators"]} == {"the_c", "the_a", "the_p", "the_f", "the_y"}
     assert not any(one["vectors"] for one in record["operators"])
     assert record["mutation_score"]["faults"] >= record["mutation_score"]["detected_by_data"]

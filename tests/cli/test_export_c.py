@@ -68,6 +68,7 @@ def test_json(model, tmp_path, capsys):
         "compiled",
         "verified",
         "notes",
+        "preprocessing",
     }
     assert record["verified"]["equal"]
     assert record["verified"]["tensors"] == 5

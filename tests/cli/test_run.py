@@ -219,7 +219,7 @@ def test_the_scale_of_pixels_goes_for_the_sample_too(capsys):
         assert found["metrics"]["psnr"]["baseline_against_target"] == pytest.approx(29.70, abs=0.01)
     assert darker["metrics"]["psnr"]["against_target"] != plain["metrics"]["psnr"]["against_target"]
     assert cli.main(["run", "srcnn", "--scale", "1,1"]) == 2
-    assert "scale has 2 numbers, and the image 3 channel(s)" in capsys.readouterr().err
+    assert "scale has 2 numbers, and the image 3 channels" in capsys.readouterr().err
 
 
 def test_outputs_that_a_picture_does_not_hold_are_named(capsys, tmp_path):

@@ -11,6 +11,7 @@ from qengine.analysis.search import search
 from qengine.cli.output.console import decibels
 from qengine.data.datasets import open_dataset
 from qengine.metrics.decibels import ratio_in_decibels
+from qengine.model.formats.files import read_formats
 from qengine.model.loader import load
 
 MODEL = network(
@@ -23,7 +24,7 @@ KEYS = {
     "model", "data", "samples", "digest", "metric", "cost", "evaluated_output", "reference",
     "reference_of", "least", "held_out",
     "best", "formats", "units",
-    "uniform", "front", "runs", "is_complete", "written", "notes",
+    "uniform", "front", "runs", "is_complete", "written", "preprocessing", "notes",
 }  # fmt: skip
 
 
@@ -67,7 +68,7 @@ def test_json(capsys, folder):
     assert told["held_out"] is None
     assert told["best"]["cost"] == found.best.cost
     assert told["best"]["bits"] == {unit.name: unit.bits for unit in found.units}
-    assert told["formats"] == found.formats == json.loads((folder / "formats.json").read_text())
+    assert told["formats"] == found.formats == read_formats(folder / "formats.json")
     assert told["front"][0]["cost"] == found.front[0].cost
     assert told["uniform"].keys() == {"2", "3", "4", "5", "6", "7", "8", "16"}
     assert told["written"] == ["formats.json"]
@@ -127,12 +128,12 @@ def test_held_out(capsys, folder):
 
 
 def test_other_widths_and_limits(capsys):
-    words = [*WORDS, "--activation-bits", "8", "--weight-bits", "4,6", "--max-drop", "10", "--runs", "2", "--json"]
+    words = [*WORDS, "--activation-bits", "8", "--weight-bits", "4,6", "--max-drop", "10", "--max-runs", "2", "--json"]
     told = json.loads(printed(capsys, *words))
     assert set(told["best"]["bits"].values()) <= {4, 6, 8}
     assert told["runs"] == 2
     assert not told["is_complete"]
-    assert json.loads(printed(capsys, *WORDS, "--budget", "0", "--json"))["runs"] == 1
+    assert json.loads(printed(capsys, *WORDS, "--seconds", "0", "--json"))["runs"] == 1
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,7 @@ def test_json(files, capsys):
         "differences",
         "written",
         "notes",
+        "preprocessing",
     }
     assert set(found["seconds"]) == {"before", "inference", "rest", "compiling"}
     assert (found["model"], found["data"], found["samples"]) == ("model.onnx", "set.npz", 10)

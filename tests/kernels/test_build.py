@@ -153,13 +153,13 @@ def test_places(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", "/home/u")
     monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
     monkeypatch.setattr("sys.platform", "darwin")
-    assert build._cache_root() == "/home/u/Library/Caches/qengine"
+    assert build.cache_root() == "/home/u/Library/Caches/qengine"
     monkeypatch.setattr("sys.platform", "linux")
-    assert build._cache_root() == "/caches/qengine"
+    assert build.cache_root() == "/caches/qengine"
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
-    assert build._cache_root() == "/home/u/.cache/qengine"
+    assert build.cache_root() == "/home/u/.cache/qengine"
     monkeypatch.setenv(build.CACHE_VARIABLE, str(tmp_path))
-    assert build._cache_root() == str(tmp_path)
+    assert build.cache_root() == str(tmp_path)
 
 
 def test_it_is_private_and_kept_apart(folder):

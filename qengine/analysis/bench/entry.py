@@ -1,4 +1,4 @@
-"""`bench`: the measurement of a model as a person names it, with an input that it needs, beside other runtimes."""
+"""`bench`: the measurement of a model as a person names it, with an input that it needs, and of other runtimes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from qengine.analysis.bench.model import Report, executor_of, measure
 from qengine.analysis.bench.rivals import RivalSetup, check_names, rival_runs
 from qengine.data import zoo
 from qengine.errors import OptionError
-from qengine.keywords import options_with
+from qengine.keywords import check_keywords, options_with
 from qengine.model.graph import of_one_sample
 from qengine.runtime.options import SessionKeywords, SessionOptions
 from qengine.runtime.session import InferenceSession
@@ -51,21 +51,29 @@ def bench(
     Returns
     -------
     Report
-        What `qengine bench` shows.
+        The measurements that `qengine bench` shows.
 
     Raises
     ------
     QEngineError
         If the session runs on the reference, a feed is not valid or missing, or there is no such runtime.
+
+    Examples
+    --------
+    >>> import qengine
+    >>> found = qengine.bench("digits", seconds=0.1, qformat="Q4.3", isa="generic", threads=1)
+    >>> found.run.best_ms > 0, found.isa
+    (True, 'generic')
     """
+    path = zoo.path_of(os.fspath(model)) if isinstance(model, (str, os.PathLike)) else None
     if isinstance(model, InferenceSession):
         if options is not None or keywords:
             raise OptionError("a session has options of its own: leave out those of bench, or give a model")
-        session, path = model, None
+        session = model
     else:
-        wanted = options_with(SessionOptions, options, keywords)
-        path = zoo.path_of(os.fspath(model)) if isinstance(model, str | os.PathLike) else None
-        session = InferenceSession(path or model, wanted)
+        check_keywords("bench", keywords, SessionKeywords)
+        source: Any = model if path is None else path
+        session = InferenceSession(source, options_with(SessionOptions, options, keywords))
     entry = zoo.find(model) if isinstance(model, str) else None
     found = with_inputs(session, {**(entry.sample().feeds if entry else {}), **(feeds or {})})
     if isinstance(vs, Mapping):

@@ -18,6 +18,7 @@ from qengine.kernels.isa import Isa
 from qengine.kernels.peak import PeakLoop
 from qengine.kernels.program import Call, Program
 from qengine.model.ops.operator import NeedsRun
+from qengine.results import Record, Result
 from qengine.runtime.native.executor import Arrays, Executor, NativeSegment, ReferencePart
 from qengine.runtime.native.op import Op
 from qengine.runtime.session import InferenceSession
@@ -26,8 +27,8 @@ _REPEATS = 5
 _AGAIN = 3
 """Passes over the kernels at most, while one is above the peak, or all together take longer than the whole run."""
 _PEAK_SECONDS = 0.02
-"""Seconds of a measurement of the peak; between two kernels there is one at most every so many times this."""
-_PEAK_SHARE = 4
+"""Seconds of a measurement of the peak."""
+_PEAK_SHARE = 4  # times as long as a measurement of the peak, none follows
 _UNSTEADY = 1.5
 _ABOVE_PEAK = (
     "above the peak: measured again, and still faster than the fastest loop on registers, so the clock was higher then"
@@ -61,8 +62,8 @@ class Row:
     kind: FactorType | None = None
 
 
-@dataclass(frozen=True)
-class Report:
+@dataclass(frozen=True, repr=False)
+class Report(Result):
     """Measurement of a model.
 
     Attributes
@@ -76,7 +77,7 @@ class Report:
     memory : bytes of memory for tensors between steps.
     rivals : timing of other runtimes on the same input, in turns with the run; or the reason why there is none.
     machine : state of the machine before the measurement.
-    warnings : what makes these figures less than sure.
+    warnings : reasons why these figures may be wrong, such as a busy machine.
     """
 
     isa: str
@@ -95,6 +96,16 @@ class Report:
     def overhead_ms(self) -> float:
         """Milliseconds of a run on one thread that no kernel takes; negative where kernels alone took longer."""
         return self.one_thread.best_ms - sum(row.ms for row in self.rows)
+
+    @property
+    def summary(self) -> str:
+        """The result in one line."""
+        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        return f"{self.run.best_ms:.3g} ms a run on {threads} of {self.isa}, {self.gmacs:.3g} GMAC/s"
+
+    def records(self) -> list[Record]:
+        """Return a row for each kernel of a run."""
+        return [dict(vars(one)) for one in self.rows]
 
     @property
     def gmacs(self) -> float:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +29,10 @@ from qengine.analysis.blame.sums import GroupSums, TensorSums, output_decibels
 from qengine.analysis.blame.verdict import verdict
 from qengine.analysis.losses import losses
 from qengine.analysis.paired_run import paired_events
+from qengine.data.datasets import DataKeywords, data_keywords, runs_of
 from qengine.errors import FeedError, FormatError, OptionError, QEngineError
 from qengine.kernels.reference.requantize import Tally, add_tally, new_tally
+from qengine.keywords import check_keywords
 from qengine.metrics.decibels import Energy, OutputNoise, ratio_in_decibels
 from qengine.model.constant_roles import constant_roles
 from qengine.model.formats.groups import format_groups
@@ -40,7 +42,6 @@ from qengine.qformat import Overflow
 from qengine.runtime.plan.plan import BoundStep, Plan, decode_output
 from qengine.runtime.session import InferenceSession
 
-Feeds = Iterable[Mapping[str, Any]]
 Arrays = Mapping[str, NDArray[Any]]
 Groups = str | Iterable[str] | Mapping[str, Collection[str]] | None
 
@@ -50,11 +51,12 @@ _MAX_FAILURES = 3
 
 def blame(
     session: InferenceSession,
-    feeds: Feeds,
+    data: Any,
     *,
     outputs: Sequence[str] | None = None,
     groups: Groups = None,
     advance: Callable[[float], None] | None = None,
+    **keywords: Unpack[DataKeywords],
 ) -> Blame:
     """Measure the noise that the format of each tensor causes: alone, among all others, and together.
 
@@ -67,8 +69,9 @@ def blame(
     ----------
     session
         Session in fixed point.
-    feeds
-        Iterable of mappings, one per run, as `InferenceSession.run` takes them; it is read once and lazily.
+    data
+        Data that `open_dataset` takes. An iterable of mappings that `InferenceSession.run` takes is fed unchanged, one
+        mapping a run, and is read once and lazily.
     outputs
         Tensors at which noise is measured, which may lie inside the model; None for the model's outputs.
     groups
@@ -78,6 +81,13 @@ def blame(
     advance
         Function that is called with the fraction of a feed that is done since the last call; fractions sum to 1 per
         feed.
+    keywords
+        Options of the data: `preprocessing`, `batch`, `limit` and `labels`, see `open_dataset`.
+
+    Returns
+    -------
+    Blame
+        The tensors, the most sensitive first, with better formats where there are some.
 
     Raises
     ------
@@ -102,13 +112,12 @@ def blame(
     >>> worst.name, worst.suggestion.text, str(worst.suggestion.format)
     ('block2.relu1', '3 fewer integer bits', 'Q3.4')
     """
+    check_keywords("blame", keywords, DataKeywords)
     if not session.in_fixed_point:
         raise OptionError("nothing is rounded in float32: give the session a qformat or formats")
-    if isinstance(feeds, Mapping):
-        raise FeedError("feeds are an iterable of mappings, one for each run: give [feeds] for one")
     names = tuple(dict.fromkeys(outputs or (value.name for value in session.graph.outputs)))
     measure = _Measure(session, names, _checked_groups(groups), advance)
-    for run, feed in enumerate(feeds, 1):
+    for run, feed in enumerate(runs_of(data, session, data_keywords(keywords)), 1):
         try:
             measure.add(feed)
         except OptionError:

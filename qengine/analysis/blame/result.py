@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from qengine.qformat import Format
 from qengine.quantization.calibration.histogram import Histogram
+from qengine.results import Record, Result
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,8 @@ class GroupBlame:
     sensitivity: float
 
 
-@dataclass(frozen=True)
-class Blame:
+@dataclass(frozen=True, repr=False)
+class Blame(Result):
     """Result of `blame`.
 
     Attributes
@@ -132,9 +133,29 @@ class Blame:
     notes: tuple[str, ...]
     histograms: Mapping[str, Histogram]
 
+    @property
+    def summary(self) -> str:
+        """The result in one line."""
+        return next(iter(self.verdict), f"{len(self.tensors)} tensors")
+
+    def records(self) -> list[Record]:
+        """Return a row for each tensor, the largest sensitivity first."""
+        return [_row(one) for one in self.tensors]
+
+    def record(self) -> Record:
+        """Return the whole result but the histograms as an object of plain values."""
+        return {name: value for name, value in super().record().items() if name != "histograms"}
+
     def __getitem__(self, name: str) -> TensorBlame:
         """Return the result for a tensor; raise KeyError for an unknown name."""
         for one in self.tensors:
             if one.name == name:
                 return one
         raise KeyError(name)
+
+
+def _row(one: TensorBlame) -> Record:
+    """Return a tensor as a row: without what only the JSON object holds, and the suggestion in a few words."""
+    better = None if one.suggestion is None else f"{one.suggestion.text}: {one.suggestion.format}"
+    known = {name: value for name, value in vars(one).items() if name not in ("noise", "suggestion")}
+    return {**known, "suggestion": better}

@@ -108,13 +108,14 @@ class Evaluation(Result):
     evaluated_output : name of the output that the metrics are about.
     samples : number of samples.
     in_fixed_point : whether there are figures of fixed point.
-    preprocessing : conversion of pixels to numbers.
+    preprocessing : conversion of pixels to numbers; None where no pixels were read.
     metrics : figures of every metric that the data has, in order.
     sqnr_by_output : SQNR in dB of every real-valued output against float32; empty in a float32 run.
     tensors : the tensors in fixed point, in the order in which they were computed; counts and SQNR are those of all
         samples together.
     worst : samples that fixed point changes most: those whose class it makes wrong, those whose class it changes, and
         those with the lowest SQNR.
+    classes : names of the classes, in the order of their numbers; () if they are unknown.
     flips : number of samples whose class fixed point changes; None for other tasks.
     confusion : counts of the classes; None for other tasks and for many classes.
     formats : format of every tensor in fixed point.
@@ -129,11 +130,12 @@ class Evaluation(Result):
     evaluated_output: str
     samples: int
     in_fixed_point: bool
-    preprocessing: Preprocessing
+    preprocessing: Preprocessing | None
     metrics: tuple[MetricFigures, ...]
     sqnr_by_output: Mapping[str, float | None]
     tensors: tuple[TensorReport, ...]
     worst: tuple[SampleDifference, ...]
+    classes: tuple[str, ...]
     flips: int | None
     confusion: Confusion | None
     formats: FormatsByName
@@ -197,6 +199,7 @@ class Evaluation(Result):
     def record(self) -> Record:
         """Return the whole result as an object of plain values."""
         known: dict[str, Any] = super().record()
+        known["preprocessing"] = None if self.preprocessing is None else self.preprocessing.record()
         if self.confusion is not None:
             known["confusion"] = {name: plain(value) for name, value in vars(self.confusion).items()}
         return known

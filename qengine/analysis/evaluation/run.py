@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
@@ -15,7 +16,8 @@ from qengine.analysis.evaluation.samples import Classes, WorstSamples
 from qengine.analysis.paired_run import ComparedOutput, run_paired
 from qengine.analysis.report import RunTotals
 from qengine.data import zoo
-from qengine.data.datasets import Batch, Dataset, open_dataset, samples_at_once
+from qengine.data.applied import Base, applied, base_of
+from qengine.data.datasets import Batch, Dataset, Labels, in_fast_batches, open_dataset
 from qengine.data.preprocessing import Preprocessing
 from qengine.errors import OptionError, QEngineError, UnsupportedError
 from qengine.keywords import check_keywords, options_with
@@ -40,6 +42,7 @@ def evaluate(
     model: str | os.PathLike[str] | bytes | onnx.ModelProto | Graph | InferenceSession,
     data: Any = None,
     *,
+    labels: Labels | None = None,
     preprocessing: Preprocessing | None = None,
     inputs: Mapping[str, NDArray[Any]] | None = None,
     batch: int | None = None,
@@ -61,8 +64,11 @@ def evaluate(
         Model that `InferenceSession` takes, the name of a bundled one, or a session.
     data
         Samples, as `qengine.open_dataset` takes them; None for the set of a bundled model.
+    labels
+        Labels that the data does not hold; see `qengine.open_dataset`.
     preprocessing
-        Conversion of pixels to numbers; None for that of a bundled set or model, and otherwise 0..255.
+        Conversion of pixels to numbers; None for what the formats file or the quantized model records, or for that of a
+        bundled set or model, and otherwise 0..255.
     inputs
         Inputs that are the same in every run, by name.
     batch
@@ -102,7 +108,11 @@ def evaluate(
     check_keywords("evaluate", keywords, SessionKeywords)
     began = time.perf_counter()
     session = _session(model, keywords)
-    dataset, scale, names = _opened(model, session, data, preprocessing, inputs, batch, limit)
+    formats = keywords.get("formats")
+    base = _base(model, session, data, formats if isinstance(formats, str | os.PathLike) else None)
+    dataset, names = _opened(model, session, data, labels, preprocessing or base.preprocessing, inputs, batch, limit)
+    scale = preprocessing or dataset.preprocessing
+    applied(base, dataset.preprocessing, dataset.pixels, typed=("preprocessing",) if preprocessing else ())
     work = _Evaluation(session, scale, metrics, outputs, collect)
     with (progress or working)("evaluating", len(dataset)) as advance, np.errstate(all="ignore"):
         for number, one in enumerate(dataset.batches(), 1):
@@ -113,7 +123,9 @@ def evaluate(
             except QEngineError as error:
                 raise error.about(f"run {number} of data {dataset.name}") from None
             advance(one.count)
-    return work.result(*names, time.perf_counter() - began)
+    result = work.result(*names, dataset, time.perf_counter() - began)
+    result = result if dataset.reads_pixels else replace(result, preprocessing=None)
+    return result if isinstance(data, Dataset) else replace(result, notes=(*dataset.notes, *result.notes))
 
 
 def _session(model: Any, keywords: Mapping[str, Any]) -> InferenceSession:
@@ -124,35 +136,41 @@ def _session(model: Any, keywords: Mapping[str, Any]) -> InferenceSession:
     return InferenceSession(known, options_with(SessionOptions, None, keywords))
 
 
+def _base(model: Any, session: InferenceSession, data: Any, formats: str | os.PathLike[str] | None) -> Base:
+    """Return the preprocessing that holds where none is given."""
+    names = [one for one in (data, model) if isinstance(one, str)]
+    entry = next((zoo.ENTRIES[name] for name in names if name in zoo.ENTRIES), None)
+    return base_of(formats, session.graph, entry)
+
+
 def _opened(
     model: Any,
     session: InferenceSession,
     data: Any,
-    preprocessing: Preprocessing | None,
+    labels: Labels | None,
+    preprocessing: Preprocessing,
     inputs: Mapping[str, NDArray[Any]] | None,
     batch: int | None,
     limit: int | None,
-) -> tuple[Dataset, Preprocessing, tuple[str, str]]:
-    """Return the data, the conversion of pixels, and the names of the model and of the data."""
+) -> tuple[Dataset, tuple[str, str]]:
+    """Return the data, and the names of the model and of the data."""
     entry = zoo.ENTRIES.get(model) if isinstance(model, str) else None
     name = os.fspath(model) if isinstance(model, str | os.PathLike) else session.graph.name
     if isinstance(data, Dataset):
-        return data, preprocessing or data.preprocessing, (name, data.name)
+        return open_dataset(data, session, labels=labels, fixed=inputs, batch=batch, limit=limit), (name, data.name)
     if data is None and entry is None:
         raise OptionError("data is needed to run the model on: give data, or a bundled model, which has its own")
-    given = os.fspath(model if data is None else data)
-    bundled = zoo.ENTRIES.get(given) or entry
-    scale = preprocessing or (bundled.preprocessing if bundled else Preprocessing())
-    limits: dict[str, Any] = {
-        "preprocessing": scale,
-        "fixed": inputs,
-        "limit": limit,
-        "max_elements": session.options.max_elements,
-    }
-    dataset = open_dataset(given, session.graph, batch=batch, **limits)
-    if batch is None and (more := samples_at_once(session.graph, dataset)) > 1:
-        dataset = open_dataset(given, session.graph, batch=more, **limits)
-    return dataset, scale, (name, dataset.name)
+    dataset = open_dataset(
+        model if data is None else data,
+        session.graph,
+        labels=labels,
+        preprocessing=preprocessing,
+        fixed=inputs,
+        batch=batch,
+        limit=limit,
+        max_elements=session.options.max_elements,
+    )
+    return in_fast_batches(dataset, session.graph, batch), (name, dataset.name)
 
 
 class _Evaluation:
@@ -232,7 +250,7 @@ class _Evaluation:
         self._meters = [Meter(*common, own), Meter(*common, [metric for metric, _ in self._metrics])]
         self._worst = WorstSamples(_WORST, has_classes=self._task is Task.CLASSES)
 
-    def result(self, model: str, data: str, seconds: float) -> Evaluation:
+    def result(self, model: str, data: str, dataset: Dataset, seconds: float) -> Evaluation:
         """Return the figures of all runs."""
         in_fixed_point = self._session.in_fixed_point
         float32, fixed = (meter.figures() for meter in self._meters)
@@ -254,7 +272,8 @@ class _Evaluation:
             metrics=figures,
             sqnr_by_output=self._meters[1].sqnr_by_output() if in_fixed_point else {},
             tensors=self._totals.tensors,
-            worst=self._worst.worst,
+            worst=tuple(replace(one, name=_key(dataset, one.index)) for one in self._worst.worst),
+            classes=dataset.classes,
             flips=self._worst.flips if in_fixed_point and self._task is Task.CLASSES else None,
             confusion=self._classes.confusion(),
             formats=dict(self._session.formats),
@@ -262,3 +281,8 @@ class _Evaluation:
             notes=(*(self._totals.notes() if in_fixed_point else self._session.notes), *self._notes),
             seconds=seconds,
         )
+
+
+def _key(dataset: Dataset, index: int) -> str | None:
+    """Return the name of a sample; None where it has none."""
+    return str(dataset.keys[index]) if index < len(dataset.keys) else None

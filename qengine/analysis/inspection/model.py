@@ -56,11 +56,25 @@ def inspect_model(
     options, keywords
         Options of a session that would run the model; see `SessionOptions`.
 
+    Returns
+    -------
+    Inspection
+        The nodes, the tensors, and warnings.
+
     Raises
     ------
     QEngineError
         If the model cannot be read, or an input, a shape or a format does not fit it. An error that only a run would
         raise, such as an operator that is not supported, becomes a warning.
+
+    Examples
+    --------
+    >>> import qengine
+    >>> found = qengine.inspect_model(qengine.zoo.path_of("digits"), shapes={"image": (1, 1, 28, 28)})
+    >>> found.parameters, found.macs
+    (7802, 418512)
+    >>> [(one.operator, one.count) for one in found.operators][:2]
+    [('BatchNormalization', 7), ('Clip', 7)]
     """
     graph = model if isinstance(model, Graph) else load(model)
     check_keywords("inspect_model", keywords, SessionKeywords)

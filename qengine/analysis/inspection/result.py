@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from qengine.analysis.inspection.kinds import Kind
 from qengine.model.graph import Dim, Node
 from qengine.qformat import Format
+from qengine.results import Record, Result
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,8 @@ class TensorInfo:
     format: Format | None
 
 
-@dataclass(frozen=True)
-class Inspection:
+@dataclass(frozen=True, repr=False)
+class Inspection(Result):
     """Result of `inspect_model`.
 
     Attributes
@@ -99,6 +100,17 @@ class Inspection:
     macs: int | None
     in_fixed_point: bool
     warnings: tuple[str, ...]
+
+    @property
+    def summary(self) -> str:
+        """The result in one line."""
+        macs = "unknown multiply-accumulates" if self.macs is None else f"{self.macs:,} multiply-accumulates"
+        nodes = "1 node" if len(self.nodes) == 1 else f"{len(self.nodes):,} nodes"
+        return f"{self.name or 'a model'}: {nodes}, {self.parameters:,} parameters, {macs}"
+
+    def records(self) -> list[Record]:
+        """Return a row for each node."""
+        return [dict(vars(one)) for one in self.nodes]
 
     def of_kind(self, kind: Kind) -> tuple[NodeInfo, ...]:
         """Return the nodes of a kind."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from qengine.analysis.inspection.costs import find_cost
 from qengine.checks import check_whole_number
+from qengine.data.datasets import Labels
 from qengine.data.preprocessing import Preprocessing
 from qengine.errors import OptionError
 from qengine.metrics.declaration import metric_named
@@ -29,6 +30,9 @@ class SearchKeywords(SessionKeywords, total=False):
     weight_bits: Sequence[int] | None
     activation_bits: Sequence[int] | None
     preprocessing: Preprocessing | None
+    labels: Labels | None
+    batch: int | None
+    limit: int | None
     hold_out: float | None
     sensitivity_samples: int
     max_runs: int
@@ -59,7 +63,9 @@ class SearchOptions:
         Word lengths of constants, and of inputs and activations, if they differ. A single word length keeps a kind at
         that length.
     preprocessing
-        Scale between pixels and numbers; None for 0..255.
+        Conversion of pixels to numbers; None for that of the data, of a bundled set, and otherwise 0..255.
+    labels, batch, limit
+        See `qengine.open_dataset`. Without a batch, some samples are fed together where the model takes any number.
     hold_out
         Share of the samples, spread evenly, that the search does not see: the result is measured on them in the end,
         see `SearchResult.held_out`. None to search on all.
@@ -88,6 +94,9 @@ class SearchOptions:
     weight_bits: Sequence[int] | None = None
     activation_bits: Sequence[int] | None = None
     preprocessing: Preprocessing | None = None
+    labels: Labels | None = None
+    batch: int | None = None
+    limit: int | None = None
     hold_out: float | None = None
     sensitivity_samples: int = 128
     max_runs: int = 500

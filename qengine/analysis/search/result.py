@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from qengine.analysis.inspection.costs import Cost
+from qengine.data.provenance import Provenance
 from qengine.metrics.declaration import Metric
 from qengine.metrics.drop import is_enough
 from qengine.metrics.pareto import pareto
+from qengine.metrics.thresholds import shown
 from qengine.model.formats.files import write_formats
+from qengine.results import Record, Result
 
 
 @dataclass(frozen=True)
@@ -95,8 +99,8 @@ class HeldOut:
     is_good: bool
 
 
-@dataclass(frozen=True)
-class SearchResult:
+@dataclass(frozen=True, repr=False)
+class SearchResult(Result):
     """Result of `search`.
 
     Attributes
@@ -113,6 +117,7 @@ class SearchResult:
     evaluated_output : name of the output that the metric is about.
     held_out : figure on samples that the search did not see; None where none were held out.
     notes : further facts, one line each.
+    provenance : the data, and how its pixels were read.
     """
 
     formats: dict[str, str | list[str]]
@@ -127,6 +132,7 @@ class SearchResult:
     evaluated_output: str
     held_out: HeldOut | None
     notes: tuple[str, ...]
+    provenance: Provenance | None = None
 
     @property
     def metric(self) -> Metric:
@@ -147,15 +153,34 @@ class SearchResult:
         """Whether an assignment is good enough."""
         return self.goal.is_met(candidate.value)
 
+    @property
+    def summary(self) -> str:
+        """The result in one line."""
+        figure = "no figure" if self.best.value is None else shown(self.metric, self.best.value)
+        reference = f"{self.goal.reference_of}: {shown(self.metric, self.reference)}"
+        return f"{self.cost.label} {self.best.cost / self.cost.scale:,.6g}, {self.metric} {figure} ({reference})"
+
+    def records(self) -> list[Record]:
+        """Return a row for each group of tensors with one format: its word length, format and sensitivity."""
+        return [
+            {**vars(one), "tensors": list(one.tensors), "sensitivity": one.sensitivity.get(one.bits)}
+            for one in self.units
+        ]
+
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a formats file, whole or not at all.
+        """Write a formats file, whole or not at all, that says which data the formats come from.
+
+        To a name that ends in .csv, the table of word lengths is written.
 
         Raises
         ------
         OptionError
             If it cannot be written.
         """
-        write_formats(path, self.formats)
+        if Path(path).suffix.lower() == ".csv":
+            super().save(path)
+            return
+        write_formats(path, self.formats, self.provenance.record() if self.provenance else None)
 
 
 def front_of(candidates: Iterable[Candidate], metric: Metric) -> tuple[Candidate, ...]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
@@ -25,9 +25,9 @@ from qengine.analysis.search.sensitivity import measure_sensitivity
 from qengine.analysis.search.split import split
 from qengine.analysis.search.units import ACTIVATION, CONSTANT, Units, formats_of, units_of
 from qengine.analysis.sweep.shared_results import Float32Outputs, ensure_float32
-from qengine.data.datasets import Dataset
+from qengine.data.datasets import Dataset, graph_of, in_fast_batches, open_dataset
 from qengine.data.datasets.runs import Runs, feeds_of
-from qengine.data.preprocessing import Preprocessing
+from qengine.data.provenance import provenance_of
 from qengine.errors import OptionError, UnsupportedError
 from qengine.keywords import check_keywords, options_with
 from qengine.metrics.declaration import find_metric
@@ -35,7 +35,6 @@ from qengine.metrics.drop import Drop
 from qengine.metrics.tasks import check_labels, task_of
 from qengine.model.constant_roles import constant_roles
 from qengine.model.graph import Graph
-from qengine.model.loader import load
 from qengine.model.ops.operator import NeedsRun
 from qengine.progress import Progress, working
 from qengine.quantization.calibration import CalibrationOptions, observe
@@ -52,7 +51,7 @@ _MAX_FRONT_RUNS = 8  # assignments of the path that are measured for the front
 
 def search(
     model: str | os.PathLike[str] | bytes | onnx.ModelProto | Graph,
-    dataset: Dataset,
+    data: Any,
     options: SearchOptions | None = None,
     *,
     session: SessionOptions | None = None,
@@ -71,10 +70,10 @@ def search(
     ----------
     model
         See `InferenceSession`.
-    dataset
-        The data, which `qengine.open_dataset` opens.
+    data
+        The data, as `qengine.open_dataset` takes it.
     options
-        Goal, choices and budget; None for the defaults.
+        Goal, choices, budget, and how the data is read; None for the defaults.
     session
         Options of every session: rounding, overflow, accumulator_bits, strict, isa, threads and the limits.
     calibration
@@ -84,6 +83,11 @@ def search(
     keywords
         Single fields of `SearchOptions` and `SessionOptions`, such as ``max_drop="1%"``; they replace those of
         `options` and `session`.
+
+    Returns
+    -------
+    SearchResult
+        The formats, the word length of each tensor, and the front of what was measured.
 
     Raises
     ------
@@ -95,19 +99,28 @@ def search(
     Examples
     --------
     >>> import qengine
-    >>> from qengine.model.loader import load
-    >>> graph = load(qengine.zoo.find("digits").path)
-    >>> data = qengine.open_dataset("digits", graph, limit=100, batch=50)
-    >>> result = qengine.search(graph, data, metric="agreement", max_drop=2, activation_bits=[8])
+    >>> digits = qengine.zoo.path_of("digits")
+    >>> result = qengine.search(digits, "digits", limit=100, metric="agreement", max_drop=2, activation_bits=[8])
     >>> result.best.value >= 0.98, result.best.cost < result.uniform[5].cost
     (True, True)
-    >>> session = qengine.InferenceSession(graph, formats=result.formats)
+    >>> session = qengine.InferenceSession(digits, formats=result.formats)
     """
     check_keywords("search", keywords, SearchKeywords)
     settings = options_with(SearchOptions, options, keywords)
     session = options_with(SessionOptions, session, keywords)
     check_session_options(session)
-    graph = model if isinstance(model, Graph) else load(model)
+    graph = graph_of(model)
+    dataset = open_dataset(
+        data,
+        graph,
+        labels=settings.labels,
+        preprocessing=None if isinstance(data, Dataset) else settings.preprocessing,
+        batch=settings.batch,
+        limit=settings.limit,
+        max_elements=session.max_elements,
+    )
+    if not isinstance(data, Dataset):
+        dataset = in_fast_batches(dataset, graph, settings.batch)
     with tempfile.TemporaryDirectory(prefix="qengine-") as folder:
         job = _SearchRun(
             graph, dataset, settings, session, _OutputFolder(graph, session, Path(folder), progress or working)
@@ -156,7 +169,8 @@ class _SearchRun:
         self._graph, self._settings, self._options, self._folder = graph, settings, options, folder
         self._progress = folder.progress
         self._cost = find_cost(settings.cost)
-        self._scale = settings.preprocessing or Preprocessing()
+        self._scale = settings.preprocessing or dataset.preprocessing
+        self._provenance = provenance_of(graph.name, dataset)
         self._runs, self._held_out = Runs(dataset.batches, len(dataset)), None
         if settings.hold_out is not None:
             self._runs, self._held_out = split(dataset, graph, settings.hold_out)
@@ -275,6 +289,7 @@ class _SearchRun:
             evaluated_output=self._output,
             held_out=checked,
             notes=tuple(self._notes(choices, is_complete, checked)),
+            provenance=self._provenance,
         )
 
     def _notes(self, choices: Choices, is_complete: bool, checked: HeldOut | None) -> list[str]:

@@ -4,8 +4,9 @@ from qengine.analysis.sweep.differences import Difference
 from qengine.analysis.sweep.measure import Measures
 from qengine.analysis.sweep.options import SweepOptions
 from qengine.analysis.sweep.points import FLOAT32, Grid, Point
+from qengine.analysis.sweep.result import Sweep
 from qengine.analysis.sweep.row import Outcome, Row, columns
-from qengine.analysis.sweep.run import Sweep, sweep
+from qengine.analysis.sweep.run import sweep
 from qengine.metrics.tasks import Task
 
 __all__ = [

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
 
+from qengine.analysis.inspection.costs import find_cost
 from qengine.checks import check_whole_number
+from qengine.data.datasets import Labels
 from qengine.data.preprocessing import Preprocessing
 from qengine.errors import OptionError
 from qengine.metrics.declaration import metric_named
@@ -19,13 +20,16 @@ from qengine.runtime.options import SessionKeywords, SessionOptions
 class SweepKeywords(SessionKeywords, total=False):
     """The fields of `SweepOptions` and `SessionOptions` as keyword arguments."""
 
-    data: str | os.PathLike[str] | None
+    data: Any
+    labels: Labels | None
     inputs: Mapping[str, NDArray[Any]] | None
     preprocessing: Preprocessing | None
     batch: int | None
     limit: int | None
     ssim: bool
     metric: str | None
+    cost: str
+    plots: bool
     retry_failed: bool
     jobs: int | None
     scheduler: str | None
@@ -38,7 +42,10 @@ class SweepOptions:
     Attributes
     ----------
     data
-        Path or bundled name of the data, as for `qengine.open_dataset`; None for the data of a bundled model.
+        The data, as `qengine.open_dataset` takes it; None for the data of a bundled model. Worker processes are given
+        data in memory in a file in the folder of results.
+    labels
+        Labels that the data does not hold; see `qengine.open_dataset`.
     inputs
         Inputs that are the same in every run, by name.
     preprocessing
@@ -52,6 +59,10 @@ class SweepOptions:
     metric
         Name of a metric that the rows must have, such as that of plots; without it in the data, the sweep is refused
         before its first point. None for no such metric.
+    cost
+        Name of the cost on the horizontal axis of the Pareto plot.
+    plots
+        Whether plots are drawn, where matplotlib is installed.
     retry_failed
         Whether points that failed before are computed again.
     jobs
@@ -62,16 +73,19 @@ class SweepOptions:
     Raises
     ------
     OptionError
-        If there is no metric of the name, or the number of jobs is not a whole number of 1 or more.
+        If there is no metric or cost of the name, or the number of jobs is not a whole number of 1 or more.
     """
 
-    data: str | os.PathLike[str] | None = None
+    data: Any = None
+    labels: Labels | None = None
     inputs: Mapping[str, NDArray[Any]] | None = None
     preprocessing: Preprocessing | None = None
     batch: int | None = None
     limit: int | None = None
     ssim: bool = True
     metric: str | None = None
+    cost: str = "weights"
+    plots: bool = True
     retry_failed: bool = False
     jobs: int | None = None
     scheduler: str | None = None
@@ -79,6 +93,7 @@ class SweepOptions:
     def __post_init__(self) -> None:
         if self.metric is not None:
             metric_named(self.metric)
+        find_cost(self.cost)
         if self.jobs is not None:
             check_whole_number("jobs", self.jobs, 1)
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from qengine.analysis.figures import COLUMN, SERIES, add_grid, new_figure, styled, write_all
 from qengine.analysis.inspection.costs import Cost, find_cost
 from qengine.analysis.plot_style import LIGHT
+from qengine.analysis.sweep.result import Sweep
 from qengine.analysis.sweep.row import DONE, Row
-from qengine.analysis.sweep.run import Sweep
 from qengine.metrics.declaration import Metric, Reference, Unit, all_metrics, find_metric
 from qengine.metrics.pareto import pareto
 from qengine.quantization.correction import recipe_name

@@ -56,6 +56,7 @@ class Row:
     version : version of qengine.
     point, outcome : the point, and its result.
     finished : time of the result in UTC, by ISO 8601.
+    preprocessing : conversion of the pixels of the data, a record of `Preprocessing` as JSON; None without pixels.
     """
 
     key: str
@@ -67,6 +68,7 @@ class Row:
     point: Point
     outcome: Outcome
     finished: str
+    preprocessing: str | None = None
 
     @property
     def status(self) -> str:
@@ -89,6 +91,7 @@ class Row:
             "data": self.data,
             "samples": self.samples,
             "version": self.version,
+            "preprocessing": self.preprocessing,
             **asdict(self.point),
             "status": self.status,
             **{name: measures.figures.get(name) for name in metric_columns()},

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 import qengine
 from qengine.analysis.sweep.cluster import LOCAL, on_cluster
 from qengine.analysis.sweep.differences import Difference, differences
+from qengine.analysis.sweep.files import RESULTS, write_files
 from qengine.analysis.sweep.key import Context, first_registered
 from qengine.analysis.sweep.measure import metrics_of
 from qengine.analysis.sweep.options import SweepKeywords, SweepOptions, check_session_options
@@ -30,14 +31,17 @@ from qengine.analysis.sweep.prepare import (
     ranges,
 )
 from qengine.analysis.sweep.processes import Outcomes, in_processes, in_turn
+from qengine.analysis.sweep.result import Sweep
 from qengine.analysis.sweep.row import FAILED, Row
 from qengine.analysis.sweep.shared_results import ensure_float32, ensure_histograms
 from qengine.analysis.sweep.store import Store, locked
 from qengine.analysis.sweep.work import ModelAndData, Source, Work, kept_open
 from qengine.data import zoo
-from qengine.data.datasets import Dataset, samples_at_once
+from qengine.data.applied import FormatsFiles, applied, base_of
+from qengine.data.datasets import Dataset, in_fast_batches, open_dataset, write_spilled
 from qengine.data.datasets.runs import Feeds, Runs
 from qengine.data.preprocessing import Preprocessing
+from qengine.data.zoo import Entry
 from qengine.errors import OptionError, QEngineError, SweepError, UnsupportedError
 from qengine.keywords import check_keywords, options_with
 from qengine.metrics.declaration import find_metric
@@ -50,36 +54,8 @@ from qengine.runtime.options import SessionOptions
 from qengine.runtime.session import InferenceSession
 from qengine.threads import available_threads
 
-RESULTS = "results.sqlite"
-
 Runner = Callable[[Work, Sequence[Point]], Outcomes]
 """Function that computes points, and yields each as it is finished."""
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """Result of a sweep.
-
-    Attributes
-    ----------
-    rows : float32 and the points of the grid, in its order.
-    computed : number of rows that are new.
-    task : kind of the evaluated output.
-    evaluated_output : name of the output that the metrics are about.
-    folder : folder of the results.
-    new_rows : rows that are new.
-    seconds_before : time before the first point began: for reading the model and the data, and for float32.
-    differences : number of codes that each two targets compute otherwise, in the same formats.
-    """
-
-    rows: tuple[Row, ...]
-    computed: int
-    task: Task
-    evaluated_output: str
-    folder: Path
-    new_rows: tuple[Row, ...] = ()
-    seconds_before: float = 0.0
-    differences: tuple[Difference, ...] = ()
 
 
 def sweep(
@@ -94,8 +70,9 @@ def sweep(
 ) -> Sweep:
     """Run a model on all data in each arithmetic of a grid, and keep the results in a folder.
 
-    Points that the folder holds already are not computed again. However a sweep ends, finished points are kept, and the
-    same call continues from there.
+    The folder holds the results as a database and as a table, and plots where matplotlib is installed. Points that it
+    holds already are not computed again. However a sweep ends, finished points are kept, and the same call continues
+    from there.
 
     Parameters
     ----------
@@ -132,7 +109,9 @@ def sweep(
     >>> import tempfile
     >>> import qengine
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     result = qengine.sweep("digits", folder, qengine.Grid(bits=[4, 8]), limit=100)
+    ...     result = qengine.sweep("digits", folder, qengine.Grid(bits=[4, 8]), limit=100, plots=False)
+    ...     [path.name for path in result.written]
+    ['results.sqlite', 'results.csv']
     >>> [(row.point.width, row.outcome.measures.top1) for row in result.rows]
     [(None, 0.99), (4, 0.98), (8, 0.99)]
     """
@@ -140,29 +119,45 @@ def sweep(
     settings = options_with(SweepOptions, options, keywords)
     session = options_with(SessionOptions, session, keywords)
     check_session_options(session)
-    points = (grid or Grid()).points()
-    job = _SweepRun(os.fspath(model), Path(folder), settings, session, progress or working)
+    grid = grid or Grid()
+    points = grid.points()
+    job = _SweepRun(os.fspath(model), Path(folder), settings, session, progress or working, grid.formats)
     with locked(job.folder), Store(job.folder / RESULTS) as store:
-        return job.run(points, store)
+        found = job.run(points, store)
+    notes = tuple(f"target {name} has none of these word lengths, and no points" for name in grid.left_out())
+    return write_files(
+        replace(found, notes=(*found.notes, *notes)), cost=settings.cost, metric=settings.metric, plots=settings.plots
+    )
 
 
 class _SweepRun:
     """A call of `sweep`: its model and data, opened, and the steps that it takes."""
 
     def __init__(
-        self, model: str, folder: Path, settings: SweepOptions, options: SessionOptions, progress: Progress
+        self,
+        model: str,
+        folder: Path,
+        settings: SweepOptions,
+        options: SessionOptions,
+        progress: Progress,
+        formats: FormatsFiles,
     ) -> None:
         self.folder, self._began = folder, time.perf_counter()
         self._model, self._settings, self._options, self._progress = model, settings, options, progress
-        source = _source(model, settings, options.max_elements)
+        source, entry = _source(model, settings, options.max_elements)
         if os.path.realpath(folder) == source.data:
             raise OptionError(
                 f"{folder} holds the data, among which plots would be samples: give another folder for results"
             )
         self._graph = source.graph()
         _refuse_registered(self._graph)
+        base = base_of(formats, self._graph, entry, model=model)
+        source = replace(source, preprocessing=settings.preprocessing or base.preprocessing)
         self._reference = InferenceSession(self._graph, options.in_float32()).in_float32()
-        self._source, self._dataset = _with_batches(source, self._graph)
+        dataset = _opened(source, settings, self._graph)
+        self._dataset = in_fast_batches(dataset, self._graph, settings.batch)
+        self._source = replace(source, batch=self._dataset.batch, preprocessing=self._dataset.preprocessing)
+        self._pixels = applied(base, self._dataset.preprocessing, self._dataset.pixels)
         self._runs = Runs(self._dataset.batches, len(self._dataset))
         self._context = Context(
             graph_digest(self._graph),
@@ -185,7 +180,9 @@ class _SweepRun:
         observations = self._observe(left, observed)
         settings, options = self._settings, self._options
         runner, threads = _runner(settings, options.threads) if left else (in_turn, options.threads)
-        work = Work(self._source, str(observed.resolve()), self._context, replace(options, threads=threads))
+        work = Work(
+            self._shared(observed, runner), str(observed.resolve()), self._context, replace(options, threads=threads)
+        )
         before, new = time.perf_counter() - self._began, []
         source = Source(self._graph, self._dataset, self._runs, observations)
         with self._progress("sweeping|points", len(points)) as advance, kept_open(work, source):
@@ -196,12 +193,13 @@ class _SweepRun:
                         keys[point],
                         self._context.key,
                         self._model,
-                        self._model if settings.data is None else os.fspath(settings.data),
+                        self._data_name(),
                         len(self._dataset),
                         self._context.version,
                         point,
                         outcome,
                         datetime.now(UTC).isoformat(timespec="seconds"),
+                        self._pixels.text,
                     )
                     store.add(row)
                     known[row.key] = row
@@ -210,7 +208,31 @@ class _SweepRun:
         # The names of formats files are those of this call, and not of the call that computed the point.
         rows = tuple(replace(known[keys[point]], point=point) for point in points)
         found = self._differences(points, observed)
-        return Sweep(rows, len(left), task, output, self.folder, tuple(new), before, found)
+        return Sweep(
+            rows,
+            len(left),
+            task,
+            output,
+            self.folder,
+            tuple(new),
+            before,
+            found,
+            pixels=self._pixels,
+            notes=self._dataset.notes,
+        )
+
+    def _data_name(self) -> str:
+        """Return the name of the data as it was given, and not as workers open it."""
+        data = self._model if self._settings.data is None else self._settings.data
+        return os.fspath(data) if isinstance(data, str | os.PathLike) else self._dataset.name
+
+    def _shared(self, observed: Path, runner: Runner) -> ModelAndData:
+        """Return the model and the data as workers open them: data in memory is written to a file for them."""
+        if self._source.data is not None or runner is in_turn:
+            return self._source
+        path = observed.resolve() / f"{self._dataset.digest[:16]}.data.npz"
+        write_spilled(self._dataset, path)
+        return replace(self._source, data=str(path), labels=None, is_spilled=True)
 
     def _differences(self, points: Sequence[Point], observed: Path) -> tuple[Difference, ...]:
         """Return the differences of the targets of the points."""
@@ -308,31 +330,49 @@ def _runner(settings: SweepOptions, threads: int | None) -> tuple[Runner, int | 
     return (partial(in_processes, jobs=count), shared) if count > 1 else (in_turn, threads)
 
 
-def _source(model: str, settings: SweepOptions, max_elements: int) -> ModelAndData:
-    """Return the model and the data by absolute paths."""
+def _source(model: str, settings: SweepOptions, max_elements: int) -> tuple[ModelAndData, Entry | None]:
+    """Return the model and the data by absolute paths, and the bundled set or model that says how pixels are read."""
     entry = zoo.find(model)
     if settings.data is None and entry is None:
         raise OptionError("data is needed to run the model on: give data, or a bundled model, which has its own")
-    name = os.fspath(model if settings.data is None else settings.data)
-    bundled = zoo.ENTRIES.get(name) or entry
-    return ModelAndData(
+    given = model if settings.data is None else settings.data
+    name = os.fspath(given) if isinstance(given, str | os.PathLike) else None
+    bundled = (None if name is None else zoo.ENTRIES.get(name)) or entry
+    labels = settings.labels
+    if isinstance(labels, str | os.PathLike) and os.path.exists(labels):  # noqa: PTH110 - or the name of a column
+        labels = os.path.realpath(labels)
+    elif isinstance(labels, Iterator):
+        labels = list(labels)
+    found = ModelAndData(
         model if entry else os.path.realpath(model),
-        name if name in zoo.ENTRIES else os.path.realpath(name),  # a circular link is left to the reader
+        name
+        if name is None or name in zoo.ENTRIES
+        else os.path.realpath(name),  # a circular link is left to the reader
         dict(settings.inputs or {}),
-        settings.preprocessing or (bundled.preprocessing if bundled else Preprocessing()),
+        Preprocessing(),
         settings.batch,
         settings.limit,
         max_elements,
+        labels,
     )
+    return found, bundled
 
 
-def _with_batches(source: ModelAndData, graph: Graph) -> tuple[ModelAndData, Dataset]:
-    """Return the source and its data; without a batch, one of several samples where the model takes any number."""
-    dataset = source.dataset(graph)
-    if source.batch is None and (more := samples_at_once(graph, dataset)) > 1:
-        source = replace(source, batch=more)
-        dataset = source.dataset(graph)
-    return source, dataset
+def _opened(source: ModelAndData, settings: SweepOptions, graph: Graph) -> Dataset:
+    """Return the data: opened by its path, as workers do, or what is in memory."""
+    if source.data is not None:
+        return source.dataset(graph)
+    reads = not isinstance(settings.data, Dataset)  # a data set was read with its own
+    return open_dataset(
+        settings.data,
+        graph,
+        labels=source.labels,
+        preprocessing=source.preprocessing if reads else None,
+        fixed=source.inputs,
+        batch=source.batch,
+        limit=source.limit,
+        max_elements=source.max_elements,
+    )
 
 
 def _refuse_registered(graph: Graph) -> None:

@@ -15,7 +15,7 @@ from qengine.analysis.sweep.table import Table
 from qengine.errors import SweepError
 from qengine.kernels.file_locks import is_file_locked
 
-SCHEMA = 6
+SCHEMA = 7
 """Version of the table."""
 
 _INTEGERS = ("samples", "weight_bits", "activation_bits", "accumulator_bits", "tries")

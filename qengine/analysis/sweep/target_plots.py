@@ -12,7 +12,7 @@ from qengine.analysis.figures import PAGE, SERIES, add_grid, new_figure, styled,
 from qengine.analysis.plot_style import LIGHT
 from qengine.analysis.sweep.differences import Difference
 from qengine.analysis.sweep.plots import axis_label, metric_of, value_of
-from qengine.analysis.sweep.run import Sweep
+from qengine.analysis.sweep.result import Sweep
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

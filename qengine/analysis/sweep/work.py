@@ -48,19 +48,23 @@ class ModelAndData:
 
     Attributes
     ----------
-    model, data : absolute paths, or the names of bundled ones.
+    model, data : absolute paths, or the names of bundled ones; no data where it is in memory.
+    labels : labels that the data does not hold; see `open_dataset`.
+    is_spilled : whether the data was in memory when the sweep began, and is in a file that it wrote.
     inputs : inputs that are the same in every run.
     preprocessing : scale between pixels and numbers.
     batch, limit, max_elements : see `open_dataset`.
     """
 
     model: str
-    data: str
+    data: str | None
     inputs: Mapping[str, NDArray[Any]]
     preprocessing: Preprocessing
     batch: int | None
     limit: int | None
     max_elements: int
+    labels: Any = None
+    is_spilled: bool = False
 
     def graph(self) -> Graph:
         """Read the model."""
@@ -72,6 +76,7 @@ class ModelAndData:
         return open_dataset(
             self.data,
             graph,
+            labels=self.labels,
             preprocessing=self.preprocessing,
             fixed=self.inputs,
             batch=self.batch,
@@ -131,7 +136,7 @@ class Source:
         try:
             graph = source.graph()
             dataset = source.dataset(graph)
-            is_same = graph_digest(graph) == context.model and dataset.digest == context.data
+            is_same = graph_digest(graph) == context.model and (source.is_spilled or dataset.digest == context.data)
         except QEngineError as error:
             raise SweepError(f"a worker cannot open the model and the data: {error}") from None
         if not is_same:

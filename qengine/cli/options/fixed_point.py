@@ -12,7 +12,6 @@ from qengine.cli.options.panels import FIXED_POINT
 from qengine.model.steps import ISLANDS
 from qengine.qformat import Overflow, Rounding
 from qengine.runtime.options import SessionOptions
-from qengine.targets import names
 
 Formats = Annotated[
     Path | None,
@@ -28,12 +27,6 @@ Strict = Annotated[
         "--strict", metavar="", help="Refuse operators that would compute in float32.", rich_help_panel=FIXED_POINT
     ),
 ]
-
-
-def complete_target(incomplete: str) -> list[str]:
-    """Return the names of targets that a shell completes a text to; the last one of a text with commas."""
-    before, comma, last = incomplete.rpartition(",")
-    return [before + comma + name for name in names() if name.startswith(last)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +71,6 @@ class TargetOptions:
             help="Compute as a device does, within its formats: a name that `qengine targets` lists, or a TOML file. "
             "Other options win over it.",
             rich_help_panel=FIXED_POINT,
-            autocompletion=complete_target,
         ),
     ] = None
 

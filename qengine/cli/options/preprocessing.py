@@ -1,14 +1,14 @@
 """Options of preprocessing: how pictures become the numbers of a model."""
 
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
 
 import typer
 
 from qengine.cli import parsing
 from qengine.cli.options.panels import PREPROCESSING
+from qengine.data.applied import Base
 from qengine.data.preprocessing import Preprocessing
-from qengine.data.zoo import Entry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +57,13 @@ class PreprocessingOptions:
         ),
     ] = None
     bgr: Annotated[
-        bool,
-        typer.Option("--bgr", metavar="", help="The model's first channel is blue.", rich_help_panel=PREPROCESSING),
-    ] = False
+        bool | None,
+        typer.Option(
+            "--bgr/--rgb",
+            help="Whether the model's first channel is blue; means and standard deviations are in its order.",
+            rich_help_panel=PREPROCESSING,
+        ),
+    ] = None
     layout: Annotated[
         str | None,
         typer.Option(
@@ -78,22 +82,42 @@ class PreprocessingOptions:
         ),
     ] = None
 
-    def preprocessing(self, entry: Entry | None) -> Preprocessing:
-        """Return the preprocessing that was typed; what was left out is that of a bundled model, or the default.
+    def typed_preprocessing(self) -> dict[str, Any]:
+        """Return what was typed, or is in the project, by the name of the field."""
+        return {name: getattr(self, name) for name in _FIELDS if getattr(self, name) is not None}
+
+    def preprocessing(self, base: Base) -> Preprocessing:
+        """Return the preprocessing that was typed; what was left out is that of the base.
 
         Raises
         ------
         OptionError
             If an option has another form, or two contradict each other.
         """
+        typed = self.typed_preprocessing()
+        if base.is_recorded and typed.keys() & _NUMBERS:
+            # What differs from a record is refused, and the refusal says what was typed, without the record's rest.
+            base = replace(base, preprocessing=replace(base.preprocessing, scale=(1.0,), mean=(0.0,)))
         return Preprocessing.of(
-            scale=parsing.some_numbers("--scale", self.scale),
-            mean=parsing.some_numbers("--mean", self.mean),
-            std=parsing.some_numbers("--std", self.std),
-            resize=parsing.some_lengths("--resize", self.resize),
-            crop=parsing.some_lengths("--crop", self.crop),
-            bgr=self.bgr or None,
-            layout=self.layout,
-            convert=parsing.some_words("--convert", self.convert),
-            base=entry.preprocessing if entry else None,
+            scale=parsing.some_numbers("--scale", typed.get("scale")),
+            mean=parsing.some_numbers("--mean", typed.get("mean")),
+            std=parsing.some_numbers("--std", typed.get("std")),
+            resize=parsing.some_lengths("--resize", typed.get("resize")),
+            crop=parsing.some_lengths("--crop", typed.get("crop")),
+            bgr=typed.get("bgr"),
+            layout=typed.get("layout"),
+            convert=parsing.some_words("--convert", typed.get("convert")),
+            base=base.preprocessing,
         )
+
+    def typed_options(self) -> tuple[str, ...]:
+        """Return the options that were typed and change numbers or sizes, as they are typed."""
+        return tuple(
+            "--rgb" if name == "bgr" and value is False else f"--{name}"
+            for name, value in self.typed_preprocessing().items()
+            if name not in ("layout", "convert")
+        )
+
+
+_NUMBERS = {"scale", "mean", "std"}
+_FIELDS = ("mean", "std", "scale", "resize", "crop", "bgr", "layout", "convert")

@@ -17,6 +17,7 @@ gmacs              GMAC/s of the best run
 macs               number of multiply-accumulates of the model
 memory_bytes       size of all tensors between steps
 kernels            [{tensor, operator, kernel, note, ms, gmacs, percent_of_peak, kind}], each alone on one thread
+preprocessing      how pixels became numbers, a record of `Preprocessing`; null where no pixels were read
 rivals             {name: {best_ms, median_ms, times_ours}, or the reason why it did not run}
 =================  =================================================================================================
 
@@ -32,13 +33,15 @@ import llvmlite.binding as llvm
 from qengine.analysis.bench import Report, Row, Timing
 from qengine.cli.jsontext import as_object
 from qengine.cli.output.console import rendered
+from qengine.cli.output.pixels import pixel_lines
 from qengine.cli.output.tables import Table
+from qengine.data.applied import Applied
 from qengine.threads import available_threads
 
 Measured = Sequence[tuple[str, str, Row, Mapping[str, float]]]
 
 
-def report_table(model: str, report: Report, bits: int | None) -> str:
+def report_table(model: str, pixels: Applied, report: Report, bits: int | None) -> str:
     """Return the measurements of a model as a table."""
     word = "float32" if bits is None else f"up to {bits} bits"
     title = f"{model}, {word}, {report.isa}, {_threads(report.threads)}"
@@ -66,13 +69,13 @@ def report_table(model: str, report: Report, bits: int | None) -> str:
     for name, rival in report.rivals.items():
         lines.append(f"{name:<16} {rival if isinstance(rival, str) else _beside(rival, report.run)}")
     lines += [f"warning          {text}" for text in report.warnings]
-    return rendered(title, table, lines)
+    return rendered(title, table, [*lines, *pixel_lines(pixels)])
 
 
 def _overhead(report: Report) -> str:
     if report.overhead_ms < 0:
         return "kernels by themselves took longer than in the run"
-    return "all that is no kernel: checks, feeds, outputs, calls"
+    return "everything outside of kernels: checks, feeds, outputs, calls"
 
 
 def _machine(report: Report) -> str:
@@ -82,7 +85,7 @@ def _machine(report: Report) -> str:
     return f"{machine.cpu}, {machine.cores} cores{clock}{load}"
 
 
-def report_record(model: str, report: Report, bits: int | None) -> str:
+def report_record(model: str, pixels: Applied, report: Report, bits: int | None) -> str:
     """Return the measurements of a model as JSON."""
     rivals = {
         name: rival if isinstance(rival, str) else {**asdict(rival), "times_ours": rival.best_ms / report.run.best_ms}
@@ -105,6 +108,7 @@ def report_record(model: str, report: Report, bits: int | None) -> str:
         "memory_bytes": report.memory,
         "kernels": [asdict(row) for row in report.rows],
         "rivals": rivals,
+        "preprocessing": pixels.record,
     }
     return as_object(record)
 

@@ -18,6 +18,7 @@ tensors             [{name, kind, operator, format, shares, elements, sqnr_db, o
                     gain_db}}], the largest sensitivity first; see `qengine.analysis.blame.TensorBlame`
 groups              [{name, tensors, output_db, all_but_db, gain_db, noise, sensitivity}], the largest gain first
 verdict             lines of text: what to do
+preprocessing       how pixels became numbers, a record of `Preprocessing`; null where no pixels were read
 written             paths of the files
 notes               lines of text
 ==================  ================================================================================================
@@ -38,9 +39,11 @@ from qengine.atomic_files import replacing
 from qengine.cli.jsontext import as_object
 from qengine.cli.options import FixedPointOptions
 from qengine.cli.output.console import Line, Part, counted_samples, decibels, rendered
+from qengine.cli.output.pixels import pixel_lines
 from qengine.cli.output.styles import BAD, GOOD, QUIET, TITLE, WARN
 from qengine.cli.output.tables import Table
 from qengine.cli.output.text import Paste
+from qengine.data.applied import Applied
 from qengine.data.datasets import Dataset
 from qengine.model.constant_roles import is_opaque, label_of, with_roles
 from qengine.model.formats.files import format_to_json
@@ -61,7 +64,14 @@ _COLUMNS = (
 )
 
 
-def as_json(model: str, fixed: FixedPointOptions, dataset: Dataset, result: Blame, written: tuple[str, ...]) -> str:
+def as_json(
+    model: str,
+    fixed: FixedPointOptions,
+    dataset: Dataset,
+    pixels: Applied,
+    result: Blame,
+    written: tuple[str, ...],
+) -> str:
     """Return the JSON object, in lines of ASCII."""
     record = {
         "model": model,
@@ -80,7 +90,8 @@ def as_json(model: str, fixed: FixedPointOptions, dataset: Dataset, result: Blam
         "groups": [{**vars(group), "noise": dict(group.noise)} for group in result.groups],
         "verdict": result.verdict,
         "written": written,
-        "notes": result.notes,
+        "preprocessing": pixels.record,
+        "notes": (*result.notes, *pixels.notes),
     }
     return as_object(record)
 
@@ -116,12 +127,19 @@ def _spelled(fmt: Format) -> str:
     return str(fmt) if isinstance(fmt, QFormat) else " ".join(map(str, fmt.formats))
 
 
-def as_tables(model: str, fixed: FixedPointOptions, dataset: Dataset, result: Blame, written: tuple[str, ...]) -> str:
+def as_tables(
+    model: str,
+    fixed: FixedPointOptions,
+    dataset: Dataset,
+    pixels: Applied,
+    result: Blame,
+    written: tuple[str, ...],
+) -> str:
     """Return a table and a summary, in colour if standard output is a terminal."""
     words = [model, fixed.qformat or "", fixed.formats.name if fixed.formats else ""]
     words.append(f"{counted_samples(len(dataset))} of {dataset.name}")
     parts: list[Part] = [_table(result), "", _groups(result)] if result.groups else [_table(result)]
-    return rendered(", ".join(filter(None, words)), parts, _summary(result, written))
+    return rendered(", ".join(filter(None, words)), parts, [*pixel_lines(pixels), *_summary(result, written)])
 
 
 def _table(result: Blame) -> Table:

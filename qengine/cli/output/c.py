@@ -11,6 +11,7 @@ instructions         estimates for a Cortex-M4, without and with its DSP instruc
 operators            [{name, operator, macs, flash, offset, bytes, in_place, instructions}]: `offset` is that of the
                      first output in the arena, null for memory of the caller
 compiled, verified   sizes of code and stack, and what --verify found; null without it
+preprocessing        how pixels became numbers, a record of `Preprocessing`; null where no pixels were read
 notes                lines of text
 ===================  ===============================================================================================
 """
@@ -24,15 +25,17 @@ from rich.text import Text
 
 from qengine.cli.jsontext import as_object
 from qengine.cli.output.console import Line, rendered
+from qengine.cli.output.pixels import pixel_lines
 from qengine.cli.output.styles import BAD, GOOD, QUIET, WARN
 from qengine.cli.output.tables import Table
 from qengine.cli.output.text import Paste
+from qengine.data.applied import Applied
 
 if TYPE_CHECKING:
     from qengine.deploy.c import CProject
 
 
-def as_json(model: str, project: CProject, notes: tuple[str, ...]) -> str:
+def as_json(model: str, pixels: Applied, project: CProject, notes: tuple[str, ...]) -> str:
     """Return the JSON object, in lines of ASCII."""
     manifest = project.manifest
     return as_object(
@@ -51,7 +54,8 @@ def as_json(model: str, project: CProject, notes: tuple[str, ...]) -> str:
             "operators": [_operator(project, one) for one in project.operators],
             "compiled": manifest["compiled"],
             "verified": manifest["verified"],
-            "notes": [*notes, *project.notes],
+            "preprocessing": pixels.record,
+            "notes": [*notes, *project.notes, *pixels.notes],
         }
     )
 
@@ -73,11 +77,11 @@ def _operator(project: CProject, one: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def as_tables(model: str, project: CProject, notes: tuple[str, ...]) -> str:
+def as_tables(model: str, pixels: Applied, project: CProject, notes: tuple[str, ...]) -> str:
     """Return the table and a summary, in colour if standard output is a terminal."""
     count = len(project.operators)
     title = f"{model}: {count} operator{'s' * (count != 1)} in C"
-    return rendered(title, _table(project), _summary(project, notes))
+    return rendered(title, _table(project), [*pixel_lines(pixels), *_summary(project, notes)])
 
 
 def _table(project: CProject) -> Table:

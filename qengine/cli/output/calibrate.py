@@ -12,6 +12,7 @@ target              the device whose constraints the formats keep; null without 
 formats             {tensor: format, or a list of formats, one per channel}: a formats file
 tensors             [{name, kind, elements, least, most, nonfinite, format, sqnr_db, best, cost_db, shares}], in the
                     model's order; see `qengine.quantization.calibration.TensorRange`
+preprocessing       how pixels became numbers, a record of `Preprocessing`; null where no pixels were read
 written             paths of the files
 notes               lines of text
 ==================  ================================================================================================
@@ -25,9 +26,11 @@ from rich.text import Text
 
 from qengine.cli.jsontext import as_object
 from qengine.cli.output.console import Line, counted_samples, decibels, rendered
+from qengine.cli.output.pixels import pixel_lines
 from qengine.cli.output.styles import WARN
 from qengine.cli.output.tables import Table
 from qengine.cli.output.text import Paste
+from qengine.data.applied import Applied
 from qengine.data.datasets import Dataset
 from qengine.model.constant_roles import label_of, with_roles
 from qengine.qformat import PartFormats, QFormat, channel_formats
@@ -35,7 +38,7 @@ from qengine.quantization.calibration import Calibration, TensorRange
 from qengine.targets import Target
 
 
-def as_json(model: str, dataset: Dataset | None, calibration: Calibration, out: Path | None) -> str:
+def as_json(model: str, dataset: Dataset | None, pixels: Applied, calibration: Calibration, out: Path | None) -> str:
     """Return the JSON object, in lines of ASCII."""
     given, target = calibration.options, calibration.options.target
     options = asdict(replace(given, target=None)) | {
@@ -58,12 +61,13 @@ def as_json(model: str, dataset: Dataset | None, calibration: Calibration, out: 
         "formats": calibration.formats,
         "tensors": [asdict(tensor) for tensor in calibration.tensors],
         "written": [str(out)] if out else [],
-        "notes": calibration.notes,
+        "preprocessing": pixels.record,
+        "notes": (*calibration.notes, *pixels.notes),
     }
     return as_object(record)
 
 
-def as_tables(model: str, dataset: Dataset | None, calibration: Calibration, out: Path | None) -> str:
+def as_tables(model: str, dataset: Dataset | None, pixels: Applied, calibration: Calibration, out: Path | None) -> str:
     """Return a table and a summary, in colour if standard output is a terminal."""
     options = calibration.options
     words = [model, _bits(calibration), str(options.method)]
@@ -76,7 +80,7 @@ def as_tables(model: str, dataset: Dataset | None, calibration: Calibration, out
     words += [word for word, wanted in chosen if word and wanted]
     words += [f"target {options.target.name}"] if isinstance(options.target, Target) else []
     words.append("no data" if dataset is None else f"{counted_samples(len(dataset))} of {dataset.name}")
-    return rendered(", ".join(words), _table(calibration), _summary(calibration, out))
+    return rendered(", ".join(words), _table(calibration), [*pixel_lines(pixels), *_summary(calibration, out)])
 
 
 def _bits(calibration: Calibration) -> str:

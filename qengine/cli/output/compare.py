@@ -24,6 +24,7 @@ tensors                 [{name, operator, format, codes, differing, own, largest
 tried                   number of hypotheses that were tried
 notes                   lines of text
 learned                 the target of --learn, which kinds of operators it explains and what is open; null without it
+preprocessing           how pixels became numbers, a record of `Preprocessing`; null where no pixels were read
 written                 paths of written files
 ======================  ============================================================================================
 
@@ -39,9 +40,11 @@ from rich.text import Text
 from qengine.atomic_files import write_text
 from qengine.cli.jsontext import as_object
 from qengine.cli.output.console import Line, rendered
+from qengine.cli.output.pixels import pixel_lines
 from qengine.cli.output.styles import BAD, GOOD, QUIET, WARN
 from qengine.cli.output.tables import Table
 from qengine.cli.output.text import Paste
+from qengine.data.applied import Applied
 from qengine.deploy.compare import Comparison
 from qengine.deploy.compare.html import page
 from qengine.deploy.compare.learn import Learned
@@ -54,6 +57,7 @@ _MOST_DIFFERENCES = 3
 def as_json(
     reference: str,
     dump: str,
+    pixels: Applied,
     result: Comparison,
     learned: Learned | None,
     written: Sequence[str],
@@ -61,16 +65,18 @@ def as_json(
     only_own: bool = False,
 ) -> str:
     """Return the JSON object, in lines of ASCII."""
-    found = result.as_json()
+    found = result.record()
     if only_own:
         found["tensors"] = [one for one in found["tensors"] if one["own"]]
     learned_json = None if learned is None else learned.as_json()
-    return as_object({"reference": reference, "dump": dump, **found, "learned": learned_json, "written": list(written)})
+    found |= {"learned": learned_json, "preprocessing": pixels.record, "written": list(written)}
+    return as_object({"reference": reference, "dump": dump, **found})
 
 
 def as_tables(
     reference: str,
     dump: str,
+    pixels: Applied,
     result: Comparison,
     learned: Learned | None,
     written: Sequence[str],
@@ -89,7 +95,9 @@ def as_tables(
     table.text("differences", importance=3)
     _add_rows(table, result, shown)
     sample = f", sample {result.sample}" if result.sample and result.samples == 1 else ""
-    return rendered(f"{dump} against {reference}{sample}", table, _lines(result, learned, written))
+    return rendered(
+        f"{dump} against {reference}{sample}", table, [*_lines(result, learned, written), *pixel_lines(pixels)]
+    )
 
 
 def _add_rows(table: Table, result: Comparison, shown: Sequence[object]) -> None:
@@ -149,7 +157,7 @@ def _listed(names: Sequence[str]) -> str:
 
 def dumps_as_json(result: DumpsComparison) -> str:
     """Return the comparison of two dumps as a JSON object."""
-    return as_object(result.as_json())
+    return as_object(result.record())
 
 
 def dumps_as_tables(result: DumpsComparison) -> str:

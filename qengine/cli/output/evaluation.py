@@ -7,13 +7,14 @@ model, data         the model and the data as typed
 arithmetic          "float32" or "fixed"
 qformat, ...        the options of fixed point as typed, and rounding, overflow and rules, as those of a single run
 samples             number of samples
-preprocessing       what differs from plain pixels 0..255
+preprocessing       how pixels became numbers, a record of `Preprocessing`; null where no pixels were read
 task                "classes", "images" or "other"
 evaluated_output    name of the output that the metrics are about
 metrics             {metric: {unit, reference, float32, fixed, difference}}; reference: "labels", "target" or "float32"
 sqnr_by_output      {output: SQNR in dB}
 tensors             [{name, operator, kind, format, saturated, underflowed, largest, elements, unused_bits,
                     sqnr_db}] over all samples, in the order in which they were computed
+classes             names of the classes, in the order of their numbers
 worst               [{index, name, sqnr_db, float32_class, fixed_class, label}], the worst sample first
 flips               number of samples whose class fixed point changes
 confusion           {reference, fixed, float32}: counts by class of the reference and class of the output
@@ -25,7 +26,7 @@ seconds             time of the evaluation
 ==================  ================================================================================================
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.text import Text
@@ -34,10 +35,12 @@ from qengine.analysis.evaluation import Evaluation, MetricFigures, SampleDiffere
 from qengine.cli.jsontext import as_object
 from qengine.cli.options import FixedPointOptions
 from qengine.cli.output.console import Line, Part, counted_samples, decibels, figure, rendered
+from qengine.cli.output.pixels import pixel_lines
 from qengine.cli.output.run import tensor_table
 from qengine.cli.output.styles import TITLE, WARN
 from qengine.cli.output.tables import Table
 from qengine.cli.output.text import Paste
+from qengine.data.applied import Applied
 from qengine.metrics.declaration import Unit
 from qengine.results import plain
 from qengine.runtime.session import InferenceSession
@@ -57,6 +60,7 @@ class EvaluationResult:
     options : the options of fixed point as typed.
     session : the session that ran.
     found : the figures.
+    pixels : conversion of pixels to numbers.
     written : paths of the files.
     """
 
@@ -64,6 +68,7 @@ class EvaluationResult:
     options: FixedPointOptions
     session: InferenceSession
     found: Evaluation
+    pixels: Applied
     written: tuple[str, ...]
 
 
@@ -80,6 +85,7 @@ def as_json(result: EvaluationResult) -> str:
         options = dict.fromkeys(options)
     head = {"model": result.model, "arithmetic": "fixed" if known.pop("in_fixed_point") else "float32", **options}
     known["metrics"] = {one.metric.name: _without_name(one) for one in result.found.metrics}
+    known |= {"preprocessing": result.pixels.record, "notes": (*result.found.notes, *result.pixels.notes)}
     return as_object(plain({**known, **head, "written": result.written}))
 
 
@@ -94,7 +100,7 @@ def as_tables(result: EvaluationResult) -> str:
     if found.in_fixed_point:
         tables = [tensor_table(found.tensors), *tables]
     parts: list[Part] = [part for table in tables for part in ("", table)]
-    return rendered(_title(result), parts[1:], _summary(result))
+    return rendered(_title(result), parts[1:], [*pixel_lines(result.pixels), *_summary(result)])
 
 
 def _title(result: EvaluationResult) -> Text:
@@ -107,7 +113,6 @@ def _title(result: EvaluationResult) -> Text:
         f"target {target.name}" if isinstance(target, Target) else "",
         *((str(rules.rounding), str(rules.overflow)) if found.in_fixed_point else ()),
         f"{counted_samples(found.samples)} of {found.data}",
-        found.preprocessing.described(),
     ]
     return Text(", ".join(filter(None, words)), style=TITLE)
 
@@ -148,7 +153,7 @@ def _summary(result: EvaluationResult) -> Iterator[Line]:
         yield f"SQNR against float32 of the other outputs, dB: {', '.join(each)}"
     if found.flips:
         changes = "1 sample changes" if found.flips == 1 else f"{found.flips:,} samples change"
-        shown = [_flip(one) for one in found.worst if one.flips][:_SHOWN]
+        shown = [_flip(one, found.classes) for one in found.worst if one.flips][:_SHOWN]
         more = f" and {found.flips - len(shown):,} more" if found.flips > len(shown) else ""
         yield f"{changes} class: {', '.join(shown)}{more}"
     elif found.worst and found.samples > 1:
@@ -166,6 +171,11 @@ def _named(one: SampleDifference) -> str:
     return f"sample {one.index}" if one.name is None else one.name
 
 
-def _flip(one: SampleDifference) -> str:
-    label = "" if one.label is None else f", label {one.label}"
-    return f"{_named(one)} ({one.float32_class} -> {one.fixed_class}{label})"
+def _flip(one: SampleDifference, classes: Sequence[str]) -> str:
+    names = [_class(number, classes) for number in (one.float32_class, one.fixed_class)]
+    label = "" if one.label is None else f", label {_class(one.label, classes)}"
+    return f"{_named(one)} ({' -> '.join(names)}{label})"
+
+
+def _class(number: int | None, classes: Sequence[str]) -> str:
+    return classes[number] if number is not None and number < len(classes) else str(number)

@@ -45,8 +45,8 @@ class Initialized:
     def next_command(self) -> str:
         """The command to type next."""
         option = [] if self.path == Path(NAME) else ["--project", str(self.path)]
-        words = ["calibrate"] if self.data is not None and not self.look.problem else ["calibrate", "--data-free"]
-        return shlex.join(["qengine", *words, *option])
+        is_runnable = self.data is not None and not self.look.problem
+        return shlex.join(["qengine", "calibrate" if is_runnable else "inspect", *option])
 
     def remarks(self) -> list[str]:
         """Return lines for the beginning of the file."""
@@ -130,7 +130,8 @@ def as_tables(result: Initialized) -> str:
     parts: list[Part] = [found]
     if look.trials is not None and len(look.trials.trials) > 1:
         parts += ["", _trials(look)]
-    lines: list[Line] = list(look.verdict.notes) if look.verdict else []
+    notes = (*(look.dataset.notes if look.dataset else ()), *(look.verdict.notes if look.verdict else ()))
+    lines: list[Line] = list(notes)
     if look.problem:
         lines.append(f"the model did not run on the data: {look.problem}")
     if result.data is None:
@@ -198,7 +199,7 @@ def as_json(result: Initialized) -> str:
             "is_measured": verdict is not None and verdict.is_measured,
             "tried": [_trial_record(trial, word) for trial, word in zip(trials, words, strict=True)],
             "problem": look.problem or None,
-            "notes": list(verdict.notes) if verdict else [],
+            "notes": [*(look.dataset.notes if look.dataset else ()), *(verdict.notes if verdict else ())],
             "next": result.next_command,
         }
     )

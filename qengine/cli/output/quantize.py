@@ -7,6 +7,8 @@ formats      {tensor: format, or a list of formats, one per channel}, constants 
 steps        [{step, is_kept, before_db, after_db, runs, reason}]: the verdict on each step of a guarded recipe
 corrections  [{correction, layer, is_done, text}]: the effect of each correction on each layer
 check        what was compared between the file, read back, and the session; or why nothing was
+preprocessing
+             how pixels became numbers, a record of `Preprocessing`; null where no pixels were read
 notes        what the file cannot say to other runtimes
 written      paths of the files
 ===========  =======================================================================================================
@@ -17,8 +19,10 @@ from typing import Any
 
 from qengine.cli.jsontext import as_object
 from qengine.cli.output.console import Line, rendered
+from qengine.cli.output.pixels import pixel_lines
 from qengine.cli.output.tables import Table
 from qengine.cli.output.text import Paste
+from qengine.data.applied import Applied
 from qengine.model.constant_roles import constant_roles, with_roles
 from qengine.model.formats.files import format_to_json
 from qengine.quantization.qdq import QuantizedModel
@@ -26,7 +30,7 @@ from qengine.quantization.qdq import QuantizedModel
 _MAX_LISTED = 3
 
 
-def as_json(model: str, out: Path, recipe: str, quantized: QuantizedModel) -> str:
+def as_json(model: str, out: Path, recipe: str, pixels: Applied, quantized: QuantizedModel) -> str:
     """Return the JSON object, in lines of ASCII."""
     record: dict[str, Any] = {
         "model": model,
@@ -35,13 +39,14 @@ def as_json(model: str, out: Path, recipe: str, quantized: QuantizedModel) -> st
         "steps": [vars(verdict) for verdict in quantized.verdicts],
         "corrections": [vars(entry) for entry in quantized.entries],
         "check": quantized.check,
-        "notes": quantized.notes,
+        "preprocessing": pixels.record,
+        "notes": (*quantized.notes, *pixels.notes),
         "written": [str(out)],
     }
     return as_object(record)
 
 
-def as_table(model: str, out: Path, recipe: str, quantized: QuantizedModel) -> str:
+def as_table(model: str, out: Path, recipe: str, pixels: Applied, quantized: QuantizedModel) -> str:
     """Return a table of the corrections, and a summary."""
     table = Table()
     table.names("correction")
@@ -59,7 +64,7 @@ def as_table(model: str, out: Path, recipe: str, quantized: QuantizedModel) -> s
         quantized.check,
         *(f"note: {with_roles(note, roles)}" for note in quantized.notes),
     ]
-    return rendered(f"{model}, recipe {recipe}", table, lines)
+    return rendered(f"{model}, recipe {recipe}", table, [*pixel_lines(pixels), *lines])
 
 
 def _counts(quantized: QuantizedModel) -> list[tuple[str, int, int]]:

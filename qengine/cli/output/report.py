@@ -11,9 +11,11 @@ from rich.text import Text
 
 from qengine.cli.jsontext import as_object
 from qengine.cli.output.console import Line, rendered
+from qengine.cli.output.pixels import pixel_lines
 from qengine.cli.output.styles import WARN
 from qengine.cli.output.tables import Table
 from qengine.cli.output.text import Paste
+from qengine.data.applied import Applied
 from qengine.html_report import WrittenReport
 from qengine.html_report.page import record
 
@@ -26,12 +28,13 @@ _PARTS = {
 }
 
 
-def as_json(written: WrittenReport) -> str:
+def as_json(written: WrittenReport, pixels: Applied) -> str:
     """Return the JSON object, in lines of ASCII."""
-    return as_object({"path": written.path, **record(written.facts)})
+    known = {"path": written.path, **record(written.facts), "preprocessing": pixels.record}
+    return as_object({**known, "notes": (*written.facts.notes, *pixels.notes)})
 
 
-def as_text(written: WrittenReport) -> str:
+def as_text(written: WrittenReport, pixels: Applied) -> str:
     """Return the summary, the time of each part and what is missing."""
     facts = written.facts
     table = Table()
@@ -39,7 +42,7 @@ def as_text(written: WrittenReport) -> str:
     table.numbers("seconds")
     for name, seconds in written.seconds.items():
         table.row(_PARTS.get(name, name), f"{seconds:.1f}")
-    return rendered(f"{facts.model.name}: {facts.summary}", table, _lines(written))
+    return rendered(f"{facts.model.name}: {facts.summary}", table, [*pixel_lines(pixels), *_lines(written)])
 
 
 def _lines(written: WrittenReport) -> Iterator[Line]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from qengine.analysis.advice import Advice
 from qengine.analysis.report import Comparison
 from qengine.cli.options import FixedPointOptions
+from qengine.data.applied import Applied
 from qengine.metrics.quality import Quality
 from qengine.metrics.sqnr import sqnr
 from qengine.runtime.session import InferenceSession
@@ -54,6 +55,7 @@ class RunResult:
     evaluated_output : name of the output that the metrics are about.
     quality : figures of the metrics that the evaluated output has.
     notes : lines of text for the user.
+    pixels : conversion of pixels to numbers.
     written : paths of the files.
     """
 
@@ -68,6 +70,7 @@ class RunResult:
     quality: list[Quality]
     advice: Advice | None
     notes: tuple[str, ...]
+    pixels: Applied
     written: tuple[str, ...]
 
     @property

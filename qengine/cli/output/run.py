@@ -19,6 +19,7 @@ tensors             [{name, operator, kind, format, saturated, underflowed, larg
                     sqnr_db}], in the order in which they were computed; saturated and underflowed count elements
 formats             {tensor: format, or a list of formats, one per channel}, constants included: a formats file
 islands             nodes that computed in float32
+preprocessing       how pixels became numbers, a record of `Preprocessing`; null where no pixels were read
 notes               losses that no tensor's figures show, formats without effect, outputs that a file does not hold
 advice              {format, reason, sqnr_db_before, sqnr_db}
 ==================  ================================================================================================
@@ -33,6 +34,7 @@ from rich.text import Text
 from qengine.analysis.report import TensorReport
 from qengine.cli.jsontext import as_object
 from qengine.cli.output.console import Line, counted_samples, decibels, figure, rendered, share
+from qengine.cli.output.pixels import pixel_lines
 from qengine.cli.output.result import RunResult
 from qengine.cli.output.styles import BAD, GOOD, TITLE, WARN
 from qengine.cli.output.tables import Table
@@ -67,7 +69,8 @@ def as_json(result: RunResult) -> str:
         "tensors": [asdict(tensor) for tensor in comparison.tensors] if comparison else [],
         "formats": {name: format_to_json(fmt) for name, fmt in result.session.formats.items()},
         "islands": comparison.islands if comparison else [],
-        "notes": result.notes,
+        "preprocessing": result.pixels.record,
+        "notes": (*result.notes, *result.pixels.notes),
         "advice": result.advice and {**vars(result.advice)},
     }
     return as_object(record)
@@ -136,6 +139,7 @@ def tensor_table(tensors: Sequence[TensorReport]) -> Table:
 
 
 def _summary(result: RunResult) -> Iterator[Line]:
+    yield from pixel_lines(result.pixels)
     yield from _measures(result)
     for one in result.summaries:
         if one.nonfinite:

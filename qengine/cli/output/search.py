@@ -16,6 +16,7 @@ units                 [{name, kind, tensors, bits, format, sensitivity: {word le
 uniform               {word length: {cost, value}} of one word length for all units that cost anything
 front                 [{cost, value, bits}] that nothing beats in both; the cheapest first
 runs, is_complete     number of measured assignments, and whether the search ended before its budget was exhausted
+preprocessing         how pixels became numbers, a record of `Preprocessing`; null where no pixels were read
 written               the files
 notes                 lines
 ====================  ==============================================================================================
@@ -33,9 +34,11 @@ from rich.text import Text
 from qengine.analysis.search import Candidate, SearchResult, UnitInfo
 from qengine.cli.jsontext import as_object
 from qengine.cli.output.console import Line, counted_samples, decibels, figure, rendered
+from qengine.cli.output.pixels import pixel_lines
 from qengine.cli.output.styles import GOOD, QUIET, WARN
 from qengine.cli.output.tables import Table
 from qengine.cli.output.text import Paste
+from qengine.data.applied import Applied
 from qengine.data.datasets import Dataset
 from qengine.metrics.decibels import ratio_in_decibels
 from qengine.metrics.declaration import Unit
@@ -44,7 +47,7 @@ from qengine.model.constant_roles import label_of, with_roles
 _MAX_FRONT_LINES = 12  # of the front
 
 
-def as_json(model: str, dataset: Dataset, result: SearchResult, out: Path | None) -> str:
+def as_json(model: str, dataset: Dataset, pixels: Applied, result: SearchResult, out: Path | None) -> str:
     """Return the object, in lines, ASCII throughout."""
     names = [unit.name for unit in result.units]
 
@@ -77,18 +80,19 @@ def as_json(model: str, dataset: Dataset, result: SearchResult, out: Path | None
         "runs": result.runs,
         "is_complete": result.is_complete,
         "written": [str(out)] if out else [],
-        "notes": result.notes,
+        "preprocessing": pixels.record,
+        "notes": (*result.notes, *pixels.notes),
     }
     return as_object(record)
 
 
-def as_tables(model: str, dataset: Dataset, result: SearchResult, out: Path | None) -> str:
+def as_tables(model: str, dataset: Dataset, pixels: Applied, result: SearchResult, out: Path | None) -> str:
     """Return tables and a summary, coloured if standard output is a terminal."""
     bound = "at least" if result.metric.higher_is_better else "at most"
     asked = f"{result.metric} {bound} {_figure(result, result.least)}"
     searched = len(dataset) - (result.held_out.samples if result.held_out else 0)
     title = f"{model}, least {result.cost.label}, {asked}, {counted_samples(searched)} of {dataset.name}"
-    return rendered(title, [_units(result), "", _front(result)], _summary(result, out))
+    return rendered(title, [_units(result), "", _front(result)], [*pixel_lines(pixels), *_summary(result, out)])
 
 
 def _units(result: SearchResult) -> Table:

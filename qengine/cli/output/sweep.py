@@ -13,6 +13,7 @@ seconds           {"before": time before the first new point, "inference": of th
 rows              [{column: value}], float32 first; the columns are those of docs/how-to/sweeps.md
 differences       [{first, second, formats, outputs, outputs_differ, tensors, tensors_differ, first_tensor, samples}]:
                   the codes that each two targets compute otherwise, in the same formats
+preprocessing     how pixels became numbers, a record of `Preprocessing`; null where no pixels were read
 written           the files
 notes             lines
 ================  ==================================================================================================
@@ -27,14 +28,16 @@ from qengine.analysis.sweep import Measures, Row, Sweep
 from qengine.cli.jsontext import as_object
 from qengine.cli.output.console import Line, Part, counted_samples, figure, rendered
 from qengine.cli.output.differences import matrices
+from qengine.cli.output.pixels import pixel_lines
 from qengine.cli.output.styles import BAD, WARN
 from qengine.cli.output.tables import Table
 from qengine.cli.output.text import Paste
+from qengine.data.applied import Applied
 from qengine.metrics.declaration import Metric, Reference, Unit, all_metrics
 from qengine.quantization.correction import recipe_name
 
 
-def as_json(result: Sweep, written: Sequence[Path], notes: Sequence[str]) -> str:
+def as_json(result: Sweep, pixels: Applied, written: Sequence[Path], notes: Sequence[str]) -> str:
     """Return the object, in lines, ASCII throughout."""
     first = result.rows[0]
     record = {
@@ -48,17 +51,18 @@ def as_json(result: Sweep, written: Sequence[Path], notes: Sequence[str]) -> str
         "rows": [row.record() for row in result.rows],
         "differences": [one.record() for one in result.differences],
         "written": written,
-        "notes": notes,
+        "preprocessing": pixels.record,
+        "notes": [*notes, *pixels.notes],
     }
     return as_object(record)
 
 
-def as_tables(result: Sweep, written: Sequence[Path], notes: Sequence[str]) -> str:
+def as_tables(result: Sweep, pixels: Applied, written: Sequence[Path], notes: Sequence[str]) -> str:
     """Return a table and a summary, coloured if standard output is a terminal."""
     first = result.rows[0]
     title = f"{first.model}, {counted_samples(first.samples)} of {first.data}, output {result.evaluated_output}"
     shown: list[Part] = [_table(result), *matrices(result.differences)]
-    return rendered(title, shown, _summary(result, written, notes))
+    return rendered(title, shown, [*pixel_lines(pixels), *_summary(result, written, notes)])
 
 
 _Column = tuple[str, Callable[[Row], str]]

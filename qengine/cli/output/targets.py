@@ -3,7 +3,7 @@
 As JSON, the list is {"targets": [{name, status, description}]}, one target is its file as an object (`rules` and
 `constraints` as in docs/how-to/targets.md), and a check is {model, target, is_clean, violations: [{constraint, subject,
 operator, found, allowed, remedy}], accumulators: [{tensor, operator, bits, channel, channels, available, is_proved}],
-notes}.
+notes, preprocessing}: the latter a record of `Preprocessing`, null where no pixels were read.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,9 +14,11 @@ from rich.text import Text
 from qengine.analysis.target_check import AccumulatorNeed, TargetCheck
 from qengine.cli.jsontext import as_object
 from qengine.cli.output.console import Line, Part, rendered
+from qengine.cli.output.pixels import pixel_lines
 from qengine.cli.output.styles import QUIET, TITLE, WARN
 from qengine.cli.output.tables import NEVER, Table
 from qengine.cli.output.text import shortened
+from qengine.data.applied import Applied
 from qengine.model.constant_roles import label_of
 from qengine.targets import Target
 from qengine.targets.words import constraints_in_words, rules_in_words
@@ -63,7 +65,7 @@ def one_as_tables(target: Target) -> str:
     return rendered(Text(f"{target.name}: {target.description}", style=TITLE), parts, ())
 
 
-def check_as_json(model: str, check: TargetCheck) -> str:
+def check_as_json(model: str, pixels: Applied, check: TargetCheck) -> str:
     """Return a check as one JSON object."""
     return as_object(
         {
@@ -72,12 +74,13 @@ def check_as_json(model: str, check: TargetCheck) -> str:
             "is_clean": check.is_clean,
             "violations": [asdict(one) for one in check.violations],
             "accumulators": [{**asdict(one), "is_proved": one.is_proved} for one in check.accumulators],
-            "notes": check.notes,
+            "preprocessing": pixels.record,
+            "notes": (*check.notes, *pixels.notes),
         }
     )
 
 
-def check_as_table(model: str, check: TargetCheck, roles: Mapping[str, str]) -> str:
+def check_as_table(model: str, pixels: Applied, check: TargetCheck, roles: Mapping[str, str]) -> str:
     """Return a check as a table, given what constants are; see `qengine.model.constant_roles`."""
     table = Table()
     table.text("what", importance=NEVER)
@@ -94,7 +97,8 @@ def check_as_table(model: str, check: TargetCheck, roles: Mapping[str, str]) -> 
         table.row(what, *cells)
     name, count = check.target.name, len(check.violations)
     what = f"nothing that {name} does not have" if not count else f"{count} x not on {name}"
-    lines: list[Line] = [Text(_accumulator(one), style=WARN) for one in check.unproved]
+    lines: list[Line] = [*pixel_lines(pixels)]
+    lines += [Text(_accumulator(one), style=WARN) for one in check.unproved]
     proved = len(check.accumulators) - len(check.unproved)
     if proved:
         lines.append(f"{proved} of {len(check.accumulators)} accumulators are proved never to overflow")

@@ -10,6 +10,7 @@ operators       [{name, operator, coverage, impossible, not_reached, vectors}]: 
                 with edge vectors, and on vectors of the operator alone; proofs; what was not found; number of its
                 vectors
 mutation_score  as in the manifest: faults, and how many are detected, in total and by operator, and those that are not
+preprocessing   how pixels became numbers, a record of `Preprocessing`; null where no pixels were read
 notes           lines of text
 ==============  ====================================================================================================
 """
@@ -21,9 +22,11 @@ from rich.text import Text
 
 from qengine.cli.jsontext import as_object
 from qengine.cli.output.console import Line, Part, rendered
+from qengine.cli.output.pixels import pixel_lines
 from qengine.cli.output.styles import QUIET, WARN
 from qengine.cli.output.tables import Table
 from qengine.cli.output.text import Paste
+from qengine.data.applied import Applied
 from qengine.deploy.vectors import Pack
 from qengine.deploy.vectors.coverage import RAILS, TIES
 
@@ -31,7 +34,7 @@ _MOST_LISTED = 8  # faults that are not detected
 _MOST_NAMED = 3  # operators with one proof
 
 
-def as_json(model: str, pack: Pack, notes: tuple[str, ...]) -> str:
+def as_json(model: str, pixels: Applied, pack: Pack, notes: tuple[str, ...]) -> str:
     """Return the JSON object, in lines of ASCII."""
     manifest = pack.manifest
     return as_object(
@@ -52,12 +55,13 @@ def as_json(model: str, pack: Pack, notes: tuple[str, ...]) -> str:
                 for one in manifest["operators"]
             ],
             "mutation_score": manifest["mutation_score"],
-            "notes": [*notes, *manifest["notes"]],
+            "preprocessing": pixels.record,
+            "notes": [*notes, *manifest["notes"], *pixels.notes],
         }
     )
 
 
-def as_tables(model: str, pack: Pack, notes: tuple[str, ...]) -> str:
+def as_tables(model: str, pixels: Applied, pack: Pack, notes: tuple[str, ...]) -> str:
     """Return tables and a summary, in colour if standard output is a terminal."""
     samples = pack.manifest["samples"]
     edges = sum(one["kind"] == "edge" for one in samples)
@@ -66,7 +70,7 @@ def as_tables(model: str, pack: Pack, notes: tuple[str, ...]) -> str:
     summed = [one for one in pack.manifest["operators"] if one.get("accumulator") is not None]
     tables = (_coverage(summed), _sums(summed)) if summed else ()
     parts: list[Part] = [part for table in (*tables, _scores(pack)) for part in (table, "")]
-    return rendered(title, parts[:-1], _summary(pack, notes))
+    return rendered(title, parts[:-1], [*pixel_lines(pixels), *_summary(pack, notes)])
 
 
 def _coverage(operators: Sequence[dict[str, Any]]) -> Table:

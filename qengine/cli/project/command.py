@@ -9,8 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from qengine.cli.help_text import Command
-from qengine.cli.options.panels import RUN
 from qengine.cli.project.find import project_path
+from qengine.cli.typed_words import checked_arguments
+
+PANEL = "Run"
+"""Title of the panel of the options, which is `panels.RUN`: a list of commands imports no options."""
 
 ProjectFile = Annotated[
     str | None,
@@ -19,12 +22,12 @@ ProjectFile = Annotated[
         metavar="FILE",
         show_default=False,
         help="Take what is not typed from this file. Default: qengine.toml, where the current folder has one.",
-        rich_help_panel=RUN,
+        rich_help_panel=PANEL,
     ),
 ]
 NoProject = Annotated[
     bool,
-    typer.Option("--no-project", metavar="", help="Take nothing from a project file.", rich_help_panel=RUN),
+    typer.Option("--no-project", metavar="", help="Take nothing from a project file.", rich_help_panel=PANEL),
 ]
 
 
@@ -52,7 +55,7 @@ class ProjectCommand(Command):
         """Parse the words of a command line, with what the project file gives for those that are missing."""
         if ctx.resilient_parsing:
             return super().parse_args(ctx, args)
-        typed, _, _ = self.make_parser(ctx).parse_args(args=list(args))
+        typed, _, _ = self.make_parser(ctx).parse_args(args=list(checked_arguments(self.params, args)))
         before = ctx.find_root().params
         chosen = {name: typed.get(name) or before.get(name) for name in ("project", "no_project")}
         path = None if typed.get("help") else project_path(chosen)

@@ -84,7 +84,7 @@ def taken(project: Project, command: str, options: Mapping[str, Option], typed: 
         return result
     table = table_values(project, command, options)
     for key, option in _keys(project, command, options):
-        is_typed = model is not None if key.name == "model" else option in typed
+        is_typed = model is not None if key.name == "model" else option in typed and key.name != "inputs"
         if not is_typed and (own or key.path_kind is not PathKind.MADE):
             result.put(option, key.path, project.values[key.path])
     if own:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from qengine.cli import parsing
 from qengine.cli.project.keys import GROUPED_TABLES, KEYS, PREPROCESSING, TABLES, Key, PathKind
 from qengine.data.preprocessing import Preprocessing
 from qengine.errors import OptionError, ProjectError, TargetError, did_you_mean
+from qengine.near_files import missing_file
 from qengine.targets.origin import Origin
 from qengine.targets.toml import read_table
 from qengine.targets.values import ValueNotAllowedError, found
@@ -49,11 +50,11 @@ class Project:
     def check_path(self, key: Key) -> None:
         """Raise ProjectError where a key names a file or folder that is not there."""
         value = self.values[key.path]
-        if key.path_kind is not PathKind.READ or value in key.bundled() or os.path.exists(value):  # noqa: PTH110
+        if key.path_kind is not PathKind.READ or not key.names_path(value) or os.path.exists(value):  # noqa: PTH110
             return
-        near = did_you_mean(PurePath(value).name, [*key.bundled(), *_siblings(value)])
-        named = " and nothing bundled has that name" if key.bundled() else ""
-        raise self.error(key.path, f"is {found(value)}: there is no such file or folder{named and ','}{named}{near}")
+        named = ", and nothing bundled has that name" if key.bundled() else ""
+        near = missing_file(value, key.bundled())
+        raise self.error(key.path, f"is {found(value)}, and there is no such file or folder{named}{near}")
 
 
 def read_project(path: str) -> Project:
@@ -104,9 +105,7 @@ def _placed(key: Key, value: Any, path: str) -> Any:
     """Return a value with the path of a place in it."""
     if key.name == "inputs":
         return {name: _placed_input(text, path) for name, text in value.items()}
-    if key.path_kind is PathKind.NONE or value in key.bundled():
-        return value
-    return located(path, value)
+    return located(path, value) if key.path_kind is not PathKind.NONE and key.names_path(value) else value
 
 
 def _placed_input(text: str, path: str) -> str:
@@ -165,11 +164,3 @@ def _check_preprocessing(values: Mapping[tuple[str, ...], Any], origin: Origin) 
         if name in given and not reason.startswith("and "):
             raise origin.error((PREPROCESSING, name), f"is not allowed: {name} {reason}") from None
         raise origin.error((PREPROCESSING,), f"is not allowed: {name} {reason}") from None
-
-
-def _siblings(path: str) -> list[str]:
-    """Return the names next to a path."""
-    try:
-        return os.listdir(os.path.dirname(path) or ".")  # noqa: PTH120, PTH208 - names that are too long
-    except OSError:
-        return []

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import PurePath
 
 from qengine import targets
 from qengine.cli.project import values
 from qengine.data.channels import LAYOUTS
+from qengine.data.datasets.label_files import SUFFIXES as LABEL_SUFFIXES
 from qengine.data.preprocessing import CONVERSIONS
 from qengine.data.zoo import ENTRIES
 from qengine.qformat import Overflow, Rounding
@@ -46,6 +48,7 @@ class Key:
     path_kind : kind of path that the text is; a relative one is relative to the project file.
     bundled : function that returns names which are not paths, but of something bundled.
     options : parameter of the commands where it has another name; None where a command does not take the key.
+    is_path : function that says whether a value is a path, where the data may have another meaning for it.
     table : table that the key stands in; "" for the file itself.
     """
 
@@ -55,7 +58,12 @@ class Key:
     path_kind: PathKind = PathKind.NONE
     bundled: Callable[[], Collection[str]] = tuple
     options: Mapping[str, str | None] = field(default_factory=dict)
+    is_path: Callable[[str], bool] = lambda _: True
     table: str = ""
+
+    def names_path(self, value: str) -> bool:
+        """Return whether a value is the path of a file or folder, and no name of something else."""
+        return self.path_kind is not PathKind.NONE and value not in self.bundled() and self.is_path(value)
 
     @property
     def path(self) -> tuple[str, ...]:
@@ -88,7 +96,14 @@ _TOP = (
         lambda: ENTRIES,
         _SINGLE_INPUT,
     ),
-    Key("labels", text("a file"), "the class of each sample: see --labels", PathKind.READ, options=_SINGLE_INPUT),
+    Key(
+        "labels",
+        text("a file, or a column of the data"),
+        "the class of each sample: see --labels",
+        PathKind.READ,
+        options=_SINGLE_INPUT,
+        is_path=lambda value: PurePath(value).suffix.lower() in LABEL_SUFFIXES,
+    ),
     Key(
         "target",
         text("a target of `qengine targets`, or a TOML file"),
@@ -106,8 +121,8 @@ _TOP = (
     ),
     Key("output", text("a folder"), "folder for what commands write", PathKind.FOLDER),
     Key("bits", whole(2, 16), "word length of calibrate, quantize and report", options=_NO_LISTS),
-    Key("rounding", choice(Rounding), "rounding, where the target does not say"),
-    Key("overflow", choice(Overflow), "overflow, where the target does not say"),
+    Key("rounding", choice(Rounding), "rounding, in place of the target's"),
+    Key("overflow", choice(Overflow), "overflow, in place of the target's"),
     Key("accumulator_bits", whole(2, 64), "low bits that are kept of sums of products"),
     Key("metric", text("a metric"), "metric of search, sweep and report"),
     Key("limit", values.at_least_one(), "use the first N samples", options=_WHOLE_DATA),

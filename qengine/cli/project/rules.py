@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 MODEL_IS_OPTIONAL = ("bench", "targets")
 """Commands with a meaning of their own without a model."""
 
-_OPTIONAL_FORMATS = ("inspect", "bench", "targets")
+_OPTIONAL_FORMATS = ("inspect", "bench", "targets", "report")
 """Commands that have a meaning without the formats, where no other command has written them yet."""
+
+_CHOOSING = ("quantize", "report")
+"""Commands that choose formats where none are given."""
 
 _REPLACE_FORMATS = frozenset({"formats", "qformat", "bits", "activation_bits"})
 """Options that give formats of activations, in place of those of the file."""
@@ -82,29 +85,41 @@ def apply(result: Taken, project: Project, command: str, typed: Mapping[str, Any
     if command == "inspect" and ("tensors" in typed or "shapes" in typed):
         _inspect_statically(result)
     _choose_formats(result, project, command, given)
+    if command == "quantize" and given.get("writes", "qdq") == "qdq":
+        _leave_rules_out(result)
 
 
 def _choose_formats(result: Taken, project: Project, command: str, given: Mapping[str, Any]) -> None:
     """Leave out the formats where others are given, and refuse to read them where they are not there."""
-    if command == "quantize" and given.keys() & _CHOOSE_FORMATS:
-        result.drop("formats")
-    if given.keys() & _REPLACE_FORMATS:
-        result.drop("formats")
-    path = result.values.get("formats")
-    if path is None or result.keys["formats"] != ("formats",):
+    if result.keys.get("formats") != ("formats",):
         return
-    if command == "quantize":
-        result.drop("bits")
+    replacing = _REPLACE_FORMATS | (_CHOOSE_FORMATS if command == "quantize" else set())
+    if given.keys() & replacing:
+        result.drop("formats")
+        return
+    path = result.values["formats"]
     if os.path.exists(path):  # noqa: PTH110 - names that are too long
+        if command in _CHOOSING:
+            result.drop("bits")
         return
     reason = f"is '{path}', which does not exist yet: 'qengine calibrate' or 'qengine search' writes it"
     if command not in _OPTIONAL_FORMATS:
         other = "--bits" if command == "quantize" else "--qformat"
         raise project.error(("formats",), f"{reason}; or give {other}")
     result.notes.append(str(project.error(("formats",), reason)))
-    result.drop("formats", *_OF_FIXED_POINT - {"target" if command == "targets" else ""})
+    result.drop("formats", *(_OF_FIXED_POINT if command in ("inspect", "bench") else ()))
     if command == "inspect":
         _inspect_statically(result)
+
+
+def _leave_rules_out(result: Taken) -> None:
+    """Leave out what a model of QuantizeLinear cannot hold; a target still bounds formats that are chosen for it."""
+    idle = ["rounding", "overflow", *(["target"] if "formats" in result.values else [])]
+    left = [name for name in idle if result.keys.get(name) == (name,)]
+    result.drop(*left)
+    if left:
+        what = " and ".join(left)
+        result.notes.append(f"{what} of the project: not in the file, which rounds half to even as ONNX does")
 
 
 def _inspect_statically(result: Taken) -> None:

@@ -16,9 +16,12 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _NUMBER = re.compile(r"[+-]?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 _EXAMPLES: Mapping[str, Any] = {
+    "model": "model.onnx",
     "data": "photos",
     "labels": "labels.csv",
     "target": "cmsis-nn-q7",
+    "formats": "formats.json",
+    "output": "results",
     "bits": 8,
     "rounding": "half_up",
     "overflow": "wrap",
@@ -76,7 +79,7 @@ def _line(key: Key, values: Mapping[str, Any], folder: str) -> str:
     value, prefix = values.get(key.name), ""
     if value is None:
         value, prefix = _EXAMPLES[key.name], "# "
-    elif key.path_kind is PathKind.READ and value not in key.bundled():
+    elif key.path_kind is PathKind.READ and key.names_path(value):
         value = relative(value, folder)
     is_numeric = bool(key.table) or key.name == "inputs"
     text = f"{prefix}{key.name} = {_toml(value, is_numeric=is_numeric)}"

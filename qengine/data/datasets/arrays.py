@@ -55,7 +55,7 @@ def column_of(key: str, value: Any, label: str, declared: Value | None = None) -
     Raises
     ------
     FeedError
-        If it is no array.
+        If it is not an array.
     """
     array = as_array(value, label)
     if declared is not None and not hasattr(value, "__array__"):
@@ -95,7 +95,7 @@ def as_array(value: Any, label: str, *, objects: bool = False) -> NDArray[Any]:
             value = value.detach().cpu().numpy()
         array = np.asarray(value)
     except Exception as error:  # of another library, which may raise anything
-        raise FeedError(f"{label} is no array: {first_line(error)}") from None
+        raise FeedError(f"{label} is not an array: {first_line(error)}") from None
     if array.dtype.kind == "O" and not objects:
         raise FeedError(f"{label} holds Python objects, or lists of different lengths: numbers are needed")
     return array

@@ -70,9 +70,9 @@ class TableFile:
                     raise FeedError(
                         f"{path} has parts of more than {_MAX_GROUP_BYTES:,} bytes: write smaller row groups"
                     )
-                return cls(path, sum(group.num_rows for group in groups), opened.schema_arrow)
+                return cls(path, sum(group.num_rows for group in groups), _named(path, opened.schema_arrow))
             reader = _ipc(arrow, file)
-            return cls(path, sum(batch.num_rows for batch in _batches_of(reader)), reader.schema)
+            return cls(path, sum(batch.num_rows for batch in _batches_of(reader)), _named(path, reader.schema))
 
     def features(self) -> Mapping[str, Any]:
         """Return what a Hugging Face data set says of its columns, by name; empty where it says nothing."""
@@ -101,6 +101,14 @@ class TableFile:
             for batch in found:
                 batch.validate(full=True)
                 yield batch.select(list(columns))
+
+
+def _named(path: Path, schema: Any) -> Any:
+    """Return a schema whose columns have names of their own; raise FeedError for another."""
+    names = [column.name for column in schema]
+    if twice := [name for i, name in enumerate(names) if name in names[:i]]:
+        raise FeedError(f"{path} has two columns '{twice[0]}': give them names of their own")
+    return schema
 
 
 def _parquet(arrow: Any, file: Any) -> Any:

@@ -10,6 +10,14 @@ from qengine.model.graph import Graph
 _MAX_BATCH_ELEMENTS, _MAX_BATCH_SAMPLES = 1 << 18, 128
 
 
+def in_fast_batches(dataset: Dataset, graph: Graph, batch: int | None) -> Dataset:
+    """Return a data set in feeds of `batch` samples, or without that number in feeds of some; see `samples_at_once`."""
+    if batch is not None:
+        return dataset
+    count = samples_at_once(graph, dataset)
+    return dataset.regrouped(count, None) if count > 1 else dataset
+
+
 def samples_at_once(graph: Graph, dataset: Dataset) -> int:
     """Return a number of samples that is fast to feed at once; 1 if the model or the data allow no more.
 

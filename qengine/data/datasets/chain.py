@@ -32,7 +32,7 @@ class Chain(Source):
         labels = [part.labels for part in parts if part.labels is not None]
         if labels and len(labels) < len(parts):
             with_some = next(part for part in parts if part.labels is not None).files(1)
-            raise FeedError(f"{with_some[0]} holds labels, and other files beside it hold none")
+            raise FeedError(f"{with_some[0]} holds labels, and other files in the folder hold none")
         self.labels = np.concatenate(labels) if labels else None
 
     def __len__(self) -> int:

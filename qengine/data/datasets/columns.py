@@ -157,8 +157,13 @@ class ColumnsSource(Source):
     @property
     def reads_pixels(self) -> bool:
         """Whether an array of inputs or targets holds uint8 where real numbers are taken."""
-        pairs = [*self._inputs.values(), *((_REAL, column) for column in self._targets.values())]
-        return any(are_pixels(column.dtype, declared) for declared, column in pairs)
+        return bool(self.pixels)
+
+    @property
+    def pixels(self) -> tuple[str, ...]:
+        """The names of the inputs and targets whose arrays hold uint8 where real numbers are taken."""
+        columns = {**self._inputs, **{name: (_REAL, column) for name, column in self._targets.items()}}
+        return tuple(name for name, (declared, column) in columns.items() if are_pixels(column.dtype, declared))
 
     def items(self) -> Iterator[Item]:
         """Yield the samples."""

@@ -61,7 +61,7 @@ class Source(ABC):
     keys : name of each sample, by which a file of labels may name it, such as its path in a folder; () if they have
         none.
     classes : names of the classes, in the order of their numbers; () if they are unknown.
-    are_labels_beside : whether the labels are not in the files of the samples, but in their folders or beside them.
+    are_labels_beside : whether the labels are in the names of folders or given apart, and not in the files.
     groups : number of the folder of each sample, in class folders; None without them.
     notes : remarks for the user on how the data is read, each one line.
     """
@@ -81,9 +81,18 @@ class Source(ABC):
         """Whether samples are pixels, to which preprocessing is applied: images, or uint8 where numbers are real."""
         return False
 
+    @property
+    def pixels(self) -> tuple[str, ...]:
+        """The names of the inputs and targets that are made of pixels; by default all inputs, if `reads_pixels`."""
+        return self.names if self.reads_pixels else ()
+
     @abstractmethod
     def __len__(self) -> int:
         """Return the number of samples."""
+
+    def chosen(self, indices: Sequence[int]) -> Source | None:  # noqa: ARG002 - most sources are read in order
+        """Return a reader of some samples alone; None where those between them are read too."""
+        return None
 
     @abstractmethod
     def items(self) -> Iterator[Item]:
@@ -149,14 +158,30 @@ class Dataset:
         return f"<Dataset {self.name}: {self._count} samples of {', '.join(self.names)}{labels}>"
 
     def regrouped(self, batch: int | None, limit: int | None) -> Dataset:
-        """Return the same samples with another number in a feed, or fewer of them; None leaves either as it is."""
+        """Return the same samples with another number in a feed, or fewer of them; None changes neither."""
         count = self._count if limit is None else min(limit, self._count)
         return Dataset(self.name, self._source, self._fixed, batch or self.batch, count)
+
+    def spread(self, count: int) -> Iterator[Batch]:
+        """Yield batches of about `count` samples that are spread evenly over the data, which may be sorted by class."""
+        step = -(-self._count // count)
+        indices = range(0, self._count, step)
+        whole = indices[: len(indices) - len(indices) % self.batch]  # a model may take nothing but full batches
+        source = self._source.chosen(whole) if whole else None
+        if source is None:
+            yield from islice(self.batches(), 0, None, step)
+        else:
+            yield from Dataset(self.name, source, self._fixed, self.batch).batches()
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the inputs that are fed."""
         return (*self._source.names, *self._fixed)
+
+    @property
+    def own_names(self) -> tuple[str, ...]:
+        """The names of the inputs that the samples feed, without those that are the same in every run."""
+        return self._source.names
 
     @property
     def stacked(self) -> frozenset[str]:
@@ -168,6 +193,11 @@ class Dataset:
         """The true class of each sample; None if there are none."""
         labels = self._source.labels
         return None if labels is None else labels[: self._count]
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """The names of the samples, such as their paths in a folder; () if they have none."""
+        return self._source.keys
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -188,6 +218,11 @@ class Dataset:
     def reads_pixels(self) -> bool:
         """Whether preprocessing is applied to anything: to images, or to uint8 arrays for real numbers."""
         return self._source.reads_pixels
+
+    @property
+    def pixels(self) -> tuple[str, ...]:
+        """The names of the inputs and targets that are made of pixels."""
+        return self._source.pixels
 
     def __iter__(self) -> Iterator[dict[str, NDArray[Any]]]:
         """Yield the feeds of each run."""

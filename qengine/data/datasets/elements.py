@@ -179,6 +179,12 @@ def _fed(value: Any, declared: Value, wanted: Wanted, label: str) -> tuple[Any, 
     shape = declared.shape
     if shape is None or (array.ndim == len(shape) and not are_pixels(array.dtype, declared)):
         return array, True, False
+    rank = len(shape)
+    if array.ndim not in (rank, rank - 1) and not (array.ndim == rank - 2 == 2):
+        raise FeedError(
+            f"{label} has {array.ndim} axes; a sample of input '{declared.name}' has {max(rank - 1, 0)}, and several "
+            f"have {rank}"
+        )
     is_batch = array.ndim == len(shape)
     row = array if is_batch or not shape or declared.name in wanted.single else array[None]
     is_single = declared.name in wanted.single

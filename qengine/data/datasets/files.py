@@ -1,8 +1,9 @@
-"""Samples in files, one for each sample: images, .npy files or sounds, with labels or true outputs beside them."""
+"""Samples in files, one for each sample: images, .npy files or sounds; with labels, or true outputs in other files."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,15 @@ class FilesSource(Source):
         """Return the input and the conversion of pixels, and the keys, where they hold more than names."""
         folders = [key for key in self.keys if "/" in key]
         return f"folder {self.names} {self.preprocessing}" + (f" {folders}" if folders else "")
+
+    def chosen(self, indices: Sequence[int]) -> Source:
+        """Return a reader of some of the files."""
+        part = copy(self)
+        part._paths, part.keys = [self._paths[i] for i in indices], [self.keys[i] for i in indices]
+        part._targets = None if self._targets is None else [self._targets[i] for i in indices]
+        part.labels = None if self.labels is None else self.labels[list(indices)]
+        part.groups = None if self.groups is None else self.groups[list(indices)]
+        return part
 
     @property
     def reads_pixels(self) -> bool:

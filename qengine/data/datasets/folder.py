@@ -50,7 +50,7 @@ def folder_source(folder: Path, wanted: Wanted) -> Source:
         source = FilesSource(paths, [path.name for path in paths], wanted)
         if folders:
             left = f"{len(folders)} folder{'s' * (len(folders) > 1)}"
-            source.notes = (*source.notes, f"{folder}: {left} beside the files left out, such as '{folders[0].name}'")
+            source.notes = (*source.notes, f"{folder}: {left} left out, such as '{folders[0].name}'")
         return source
     if pair := pair_in(folders):
         return pairs_source(*pair, wanted)

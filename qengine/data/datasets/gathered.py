@@ -13,7 +13,7 @@ from qengine.data.datasets.wanted import Wanted
 from qengine.errors import FeedError
 from qengine.memory import bytes_of, default_limit, size_text
 
-_SHARE = 2  # of the memory that a run may use, samples take one part of so many
+_SHARE = 2  # samples take at most the memory of a run divided by this
 
 
 class Gathered(Source):

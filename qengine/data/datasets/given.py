@@ -14,34 +14,51 @@ from qengine.data.datasets.arrays import is_array, is_frame
 from qengine.data.datasets.dataset import Dataset
 from qengine.data.datasets.elements import elements_of
 from qengine.data.datasets.labels import Labels
-from qengine.data.datasets.opening import graph_of, iterated, open_dataset
+from qengine.data.datasets.opening import graph_of, is_pair, iterated, open_dataset
 from qengine.data.datasets.wanted import Wanted
 from qengine.data.preprocessing import Preprocessing
 from qengine.model.graph import Graph
 
 
-class DataKeywords(TypedDict, total=False):
-    """The keyword arguments of `open_dataset` that functions take which are given data."""
+class ReadingKeywords(TypedDict, total=False):
+    """The keyword arguments of `open_dataset` for labels, and for the samples that are fed."""
 
     labels: Labels | None
-    preprocessing: Preprocessing | None
     batch: int | None
     limit: int | None
 
 
-def runs_of(data: Any, model: Any, keywords: DataKeywords | None = None) -> Iterable[Mapping[str, Any]]:
+class DataKeywords(ReadingKeywords, total=False):
+    """The keyword arguments of `open_dataset` that functions on data take."""
+
+    preprocessing: Preprocessing | None
+
+
+_NAMES = tuple(DataKeywords.__annotations__)
+
+
+def data_keywords(keywords: Mapping[str, Any]) -> DataKeywords:
+    """Return those of the keyword arguments of a function that are about its data."""
+    return {name: keywords[name] for name in _NAMES if name in keywords}  # type: ignore[return-value]
+
+
+def runs_of(
+    data: Any, model: Any, keywords: DataKeywords | None = None, *, again: bool = False
+) -> Iterable[Mapping[str, Any]]:
     """Return the feeds of the runs of a model on data.
 
     Parameters
     ----------
     data
-        Data as `open_dataset` takes it. An iterable of mappings by the names of inputs is fed as it is, one mapping a
+        Data that `open_dataset` takes. An iterable of mappings by the names of inputs is fed unchanged, one mapping a
         run; an iterator of them is read once. One mapping alone is one run, where the model takes its arrays as they
         are, and otherwise samples.
     model
         The model; see `open_dataset`.
     keywords
-        See `open_dataset`; with any of them, data is opened.
+        See `open_dataset`.
+    again
+        Whether the feeds are read several times: those of an iterator are then kept.
 
     Raises
     ------
@@ -52,14 +69,13 @@ def runs_of(data: Any, model: Any, keywords: DataKeywords | None = None) -> Iter
     if isinstance(data, Dataset) and not asked:
         return data
     graph = graph_of(model)
-    is_plain = isinstance(data, str | os.PathLike | Dataset) or is_array(data) or is_frame(data)
+    is_plain = isinstance(data, str | os.PathLike | Dataset) or is_array(data) or is_frame(data) or is_pair(data)
     if isinstance(data, Mapping):
         if not asked and _is_run(data, graph):
             return [data]
-    elif not is_plain and not isinstance(data, tuple) and not set(asked) - {"preprocessing", "limit"}:
-        return _Runs(data, Wanted(graph, preprocessing=asked.get("preprocessing", Preprocessing())), asked.get("limit"))
-    elif isinstance(data, tuple) and all(isinstance(one, Mapping) for one in data) and not asked:
-        return _Runs(data, Wanted(graph), None)
+    elif not is_plain and not set(asked) - {"preprocessing", "limit"}:
+        runs = _Runs(data, Wanted(graph, preprocessing=asked.get("preprocessing", Preprocessing())), asked.get("limit"))
+        return list(runs) if again and isinstance(data, Iterator) else runs
     return open_dataset(data, graph, **asked)
 
 
@@ -68,7 +84,7 @@ class _Runs:
 
     def __init__(self, data: Any, wanted: Wanted, limit: int | None) -> None:
         self._data, self._wanted, self._limit = data, wanted, limit
-        self._elements = iterated(data)  # which refuses what is no iterable
+        self._elements = iterated(data)  # which refuses other objects
         self._is_once = isinstance(data, Iterator)
 
     def __iter__(self) -> Iterator[Mapping[str, Any]]:

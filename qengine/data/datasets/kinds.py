@@ -23,7 +23,7 @@ class FileKind:
     ----------
     name : name with an article, for errors and help.
     suffixes : endings of the names of its files.
-    holds : what is in it, in one line.
+    holds : content, in one line.
     source : function that returns a reader of a file.
     """
 

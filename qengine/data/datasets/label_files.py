@@ -1,4 +1,4 @@
-"""Files of labels: numbers or names of classes, one a line in the order of the samples, or beside the samples' names.
+"""Files of labels: numbers or names of classes, one a line in the order of the samples, or with their names.
 
 A line of text may hold a label alone, or the name of a sample and its label. `read_labels` finds out which: a header
 names its columns, and otherwise the names of the samples tell.
@@ -102,7 +102,7 @@ def _lines(path: Path, content: bytes) -> list[str]:
         if len(line) > _MAX_LINE:
             raise FeedError(f"{path}: line {number} has more than {_MAX_LINE:,} characters")
         if "\0" in line:
-            raise FeedError(f"{path}: line {number} holds a NUL, and is no text")
+            raise FeedError(f"{path}: line {number} holds a NUL, which is not text")
     return lines
 
 

@@ -1,4 +1,4 @@
-"""Labels of samples: what a user gives beside the samples, brought to one whole number for each of them."""
+"""Labels of samples: those that a user gives apart from the samples, as one whole number for each of them."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def _places(keys: Sequence[str]) -> dict[str, str | None]:
 
 
 def _key_of(name: str, places: Mapping[str, str | None]) -> str | None:
-    """Return the sample that a path stands for, as it is or by its last parts."""
+    """Return the sample that a path stands for, by all of its parts or by the last ones."""
     path = PurePosixPath(name.replace("\\", "/"))
     for first in range(len(path.parts)):
         if (key := places.get(PurePosixPath(*path.parts[first:]).as_posix())) is not None:
@@ -180,7 +180,7 @@ def _numbers(texts: Sequence[str], classes: Sequence[str], what: str) -> tuple[N
     number_of = {name: i for i, name in enumerate(classes or sorted(set(texts)))}
     unknown = sorted(set(texts) - set(number_of))
     if unknown:
-        raise FeedError(f"{what} hold '{unknown[0]}', which is no class; classes are {listed(classes)}")
+        raise FeedError(f"{what} hold '{unknown[0]}', which is not a class; classes are {listed(classes)}")
     empty = next((i for i, text in enumerate(texts) if not text), None)
     if empty is not None:
         raise FeedError(f"{what} are empty at {empty}")

@@ -71,6 +71,11 @@ def open_dataset(
     max_elements
         Limit on the number of elements of a sample.
 
+    Returns
+    -------
+    Dataset
+        An iterable of feeds, which reads the samples again in each iteration.
+
     Raises
     ------
     QEngineError
@@ -109,7 +114,9 @@ def open_dataset(
     source, name = given.source, given.name
     if column is not None and not given.has_columns:
         endings = ", ".join(LABEL_SUFFIXES)
-        raise OptionError(f"labels '{column}' are no file that ends in {endings}, and data {name} has no columns")
+        raise OptionError(
+            f"labels '{column}' are neither a file that ends in {endings}, nor a column: data {name} has none"
+        )
     if given.labels is not None:
         if labels is not None and column is None:
             raise OptionError("labels are given twice: in the data, and as labels")
@@ -129,7 +136,7 @@ def graph_of(model: Any) -> Graph:
 
 @dataclass(frozen=True)
 class _Given:
-    """What a user gave: the samples, their name for messages, labels beside them, and whether columns have names."""
+    """Data that a user gave: samples, their name in messages, labels with them, and whether columns have names."""
 
     source: Source
     name: str
@@ -168,7 +175,7 @@ def _on_disk(data: str | os.PathLike[str], wanted: Wanted) -> _Given:
 
 
 def _in_python(data: Any, wanted: Wanted, limit: int | None) -> _Given:
-    if isinstance(data, tuple) and len(data) == 2 and not is_array(data) and not isinstance(data[1], Mapping):
+    if is_pair(data):
         return _of_pair(data[0], data[1], wanted, limit)
     if is_frame(data):
         columns, labels = columns_of_frame(data, wanted, "data")
@@ -182,6 +189,13 @@ def _in_python(data: Any, wanted: Wanted, limit: int | None) -> _Given:
     return _Given(Gathered(elements_of(iterated(data), wanted), wanted, limit), "iterable")
 
 
+def is_pair(data: Any) -> bool:
+    """Whether data is a pair of samples and what is known of them, and not two samples."""
+    if not isinstance(data, tuple) or len(data) != 2 or isinstance(data[1], Mapping):
+        return False
+    return not isinstance(data[0], int | float)
+
+
 def _of_pair(samples: Any, second: Any, wanted: Wanted, limit: int | None) -> _Given:
     """Return samples with labels, or with true outputs where the second part has real numbers or more axes."""
     if isinstance(samples, str | os.PathLike):
@@ -191,7 +205,7 @@ def _of_pair(samples: Any, second: Any, wanted: Wanted, limit: int | None) -> _G
         found = _in_python(samples, wanted, limit)
         return _Given(found.source, found.name, second, found.has_columns)
     if not wanted.graph.outputs or not (is_array(samples) or isinstance(samples, Mapping)):
-        raise FeedError("data has true outputs beside samples that are no arrays: give each sample with its output")
+        raise FeedError("data has true outputs for samples that are not arrays: give each sample with its output")
     output = wanted.graph.outputs[0].name
     if isinstance(samples, Mapping):
         return _Given(_of_mapping({**samples, output: second}, wanted), "arrays")
@@ -216,12 +230,13 @@ def iterated(data: Any) -> Iterator[Any]:
     OptionError
         If an object is neither.
     """
-    if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, list | tuple):
-        return (data[i] for i in range(len(data)))
-    if isinstance(data, Iterable) and not isinstance(data, bytes | bytearray):
-        return iter(data)
     if isinstance(data, Image.Image):
         return iter([data])
+    if not isinstance(data, bytes | bytearray | memoryview):
+        if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, list | tuple):
+            return (data[i] for i in range(len(data)))
+        if isinstance(data, Iterable):
+            return iter(data)
     raise OptionError(
         "data is a path, an array, arrays by input name, a pair of samples and labels, or an iterable of samples, not "
         f"{type(data).__name__}"

@@ -139,7 +139,7 @@ class TableSource(Source):
             classes = classes or tuple(sorted(set(found)))
             number_of = {name: i for i, name in enumerate(classes)}
             if unknown := set(found) - set(number_of):
-                raise FeedError(f"{self._name}: column '{column}' holds '{min(unknown)}', which is no class")
+                raise FeedError(f"{self._name}: column '{column}' holds '{min(unknown)}', which is not a class")
             found = [number_of[name] for name in found]
         least, most = min(found, default=0), max(found, default=0)
         if least < -(1 << 62) or most >= 1 << 62:

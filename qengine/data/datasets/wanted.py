@@ -47,7 +47,7 @@ class Wanted:
         Raises
         ------
         FeedError
-            If pictures are to be resized or cropped; `what` names the true outputs.
+            If preprocessing resizes or crops; `what` names the true outputs.
         """
         if self.preprocessing.resize or self.preprocessing.crop:
             raise FeedError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -39,6 +39,10 @@ class Sample:
     target: NDArray[np.float32] | None = None
     baseline: str | None = None
     labels: NDArray[np.int64] | None = None
+
+    def pixels_beside(self, given: Container[str]) -> tuple[str, ...]:
+        """Return the name of the input that is made of pixels, where it is not among the inputs that are given."""
+        return () if self.data_input in given else (self.data_input,)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import islice
 from typing import Any, Unpack
@@ -11,6 +11,9 @@ from typing import Any, Unpack
 import numpy as np
 
 from qengine.atomic_files import check_folder, replacing_folder
+from qengine.data.applied import recorded_in_model
+from qengine.data.datasets import ReadingKeywords, data_keywords, runs_of
+from qengine.data.preprocessing import Preprocessing
 from qengine.deploy.c.emit import source_files
 from qengine.deploy.c.emit.build_files import cmake_lists, makefile, sources_of
 from qengine.deploy.c.emit.check import check_source
@@ -27,6 +30,7 @@ from qengine.deploy.c.sizes import Measured, flash_of, measure
 from qengine.deploy.c.verifier import Verifier
 from qengine.deploy.c.verify import Verification, find_compiler
 from qengine.deploy.c_folder import is_c_folder
+from qengine.deploy.pixel_codes import pixel_codes
 from qengine.deploy.vectors.model_file import write_model
 from qengine.keywords import check_keywords, options_with
 from qengine.progress import working
@@ -36,15 +40,20 @@ from qengine.runtime.session import InferenceSession
 Feeds = Mapping[str, Any]
 
 
+class ExportCKeywords(CKeywords, ReadingKeywords, total=False):
+    """The fields of `COptions`, and how data is read, as keyword arguments."""
+
+
 def export_c(
     session: InferenceSession,
     folder: str | os.PathLike[str],
     options: COptions | None = None,
     *,
     shapes: Mapping[str, Sequence[int]] | None = None,
-    feeds: Feeds | Iterable[Feeds] | None = None,
+    data: Any = None,
     command: str | None = None,
-    **keywords: Unpack[CKeywords],
+    preprocessing: Preprocessing | None = None,
+    **keywords: Unpack[ExportCKeywords],
 ) -> CProject:
     """Write a network as C99 that computes the codes of a session, whole or not at all, and return it.
 
@@ -58,13 +67,23 @@ def export_c(
         Names, files and checks; None for the defaults.
     shapes
         Shapes of inputs by name, for those that the model leaves open. An open first axis is 1 by default.
-    feeds
-        Arrays of inputs by name, or several such mappings. What decides shapes must be among them, and is a constant
-        in C. The first one is the known answer of the self-test, if it has all inputs.
+    data
+        Data that `open_dataset` takes: arrays of inputs by name, or several such mappings, are fed unchanged. What
+        decides shapes must be among them, and is a constant in C. The first sample is the known answer of the
+        self-test, if it has all inputs.
     command
         Command line for the first lines of the files; None for this function and its options.
+    preprocessing
+        Conversion of pixels to the numbers of the inputs, for the manifest and the comments; None for what the file of
+        the model records.
     keywords
-        Single fields of `COptions`, such as ``name="kws"``. They replace those of `options`.
+        Single fields of `COptions`, such as ``name="kws"``. They replace those of `options`. And `batch`,
+        `limit` and `labels` of the data, see `open_dataset`.
+
+    Returns
+    -------
+    CProject
+        The folder that was written.
 
     Raises
     ------
@@ -82,11 +101,13 @@ def export_c(
     >>> project.files[:2]
     ('CMakeLists.txt', 'Makefile')
     """
-    check_keywords("export_c", keywords, CKeywords)
+    check_keywords("export_c", keywords, ExportCKeywords)
     wanted = options_with(COptions, options, keywords)
     check_folder(folder, is_c_folder)
-    samples: list[Feeds] = [] if feeds is None else [feeds] if isinstance(feeds, Mapping) else [dict(f) for f in feeds]
-    export = _Export(session, wanted, samples, shapes, command or _command(wanted))
+    reading = data_keywords({**keywords, "preprocessing": preprocessing})
+    samples: list[Feeds] = [] if data is None else [dict(one) for one in runs_of(data, session, reading)]
+    preprocessing = preprocessing or recorded_in_model(session.graph)
+    export = _Export(session, wanted, samples, shapes, command or _command(wanted), preprocessing)
     with session.limited(), np.errstate(all="ignore"):
         with working("generating C"):
             contents, manifest, verifier = export.files()
@@ -118,6 +139,7 @@ class _Export:
     samples: list[Feeds]
     shapes: Mapping[str, Sequence[int]] | None
     command: str
+    preprocessing: Preprocessing | None
     notes: list[str] = field(default_factory=list)
 
     def files(self) -> tuple[dict[str, str], dict[str, Any], Verifier]:
@@ -132,8 +154,15 @@ class _Export:
         plan = plan_of(session, arrays, outputs)
         network = network_of(session, arrays, outputs, options.name)
         stamp = Stamp.of(session, self.command)
+        pixels = pixel_codes(session, self.preprocessing)
         source = source_files(
-            network, options.name, stamp, session.rules, one_file=options.one_file, ram=options.most_bytes
+            network,
+            options.name,
+            stamp,
+            session.rules,
+            pixels=pixels,
+            one_file=options.one_file,
+            ram=options.most_bytes,
         )
         self.notes += source.network.notes
         golden = Golden(session, plan)
@@ -151,10 +180,12 @@ class _Export:
         )
         checked = [one.source for one in (known, *more)]
         manifest = c_manifest(session, plan, source, options, stamp.command, self.notes, checked)
+        manifest["preprocessing"] = None if self.preprocessing is None else self.preprocessing.record()
+        manifest["pixels"] = [one.as_json() for one in pixels]
         names = list(files)
         files["Makefile"] = makefile(options.name, stamp, names)
         files["CMakeLists.txt"] = cmake_lists(options.name, stamp, names)
-        files["README.md"] = readme(source, options.name, stamp, manifest, sources_of(options.name, names))
+        files["README.md"] = readme(source, options.name, stamp, manifest, pixels, sources_of(options.name, names))
         held = flash_of(c for c in source.constants if options.one_file or c.is_visible)
         verifier = Verifier(golden, source.network, options.name, files, given, arrays, held)
         return files, manifest, verifier

@@ -12,14 +12,15 @@ from qengine.deploy.c.manifest import c_schema
 from qengine.deploy.c_folder import manifest_of
 from qengine.deploy.vectors.schema import fault_of
 from qengine.errors import FeedError, OptionError
+from qengine.results import Record, Result
 
 if TYPE_CHECKING:
     from qengine.deploy.c.verifier import Verifier
     from qengine.deploy.c.verify import Verification
 
 
-@dataclass(frozen=True)
-class CProject:
+@dataclass(frozen=True, repr=False)
+class CProject(Result):
     """A network in C on disk.
 
     Attributes
@@ -31,6 +32,19 @@ class CProject:
     folder: Path
     manifest: dict[str, Any]
     _verifier: Verifier | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def summary(self) -> str:
+        """The network in one line."""
+        return f"network '{self.name}' in C in {self.folder}, arena {self.arena:,} bytes"
+
+    def records(self) -> list[Record]:
+        """Return a row for each tensor, as the manifest has it."""
+        return [dict(one) for one in self.manifest["tensors"]]
+
+    def record(self) -> Record:
+        """Return the manifest."""
+        return self.manifest
 
     @classmethod
     def read(cls, folder: str | os.PathLike[str]) -> CProject:

@@ -8,11 +8,12 @@ of `qengine.deploy.hypotheses`. The simplest that gives every code of the dump i
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from qengine.data.datasets import data_keywords, runs_of
 from qengine.deploy.c_folder import is_c_folder
 from qengine.deploy.compare.c_subject import subject_of_c
 from qengine.deploy.compare.comparison import compare_dump
@@ -31,7 +32,7 @@ __all__ = ["Cause", "Comparison", "Fault", "Subject", "TensorResult", "compare",
 def compare(
     model: Any,
     dump: str | os.PathLike[str] | Mapping[str, Any] | Dump | InferenceSession,
-    feeds: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+    data: Any = None,
     *,
     layout: str = "auto",
     pairs: bool = True,
@@ -46,14 +47,16 @@ def compare(
         of a network in C with its model.
     dump
         A path, see `read_dump`; arrays by name; or another session of the model, which runs on the feeds.
-    feeds
-        Inputs of the run, or a list of those of several samples; None where the dump has the inputs, or for a pack.
+    data
+        Data that `open_dataset` takes: inputs of the run, or a list of those of several samples, are fed unchanged.
+        None where the dump has the inputs, or for a pack.
     layout
         Order of the elements in the dump, such as "NHWC"; "auto" to find it.
     pairs
         Whether two faults at once are tried where no single one explains everything.
     options
-        Fields of `SessionOptions`, such as ``formats="formats.json"``, for a model that is not a session yet.
+        Fields of `SessionOptions`, such as ``formats="formats.json"``, for a model that is not a session yet; and
+        `preprocessing`, `batch`, `limit` and `labels` of the data, see `open_dataset`.
 
     Returns
     -------
@@ -66,8 +69,18 @@ def compare(
         If the dump cannot be read, or is not one of this model.
     QEngineError
         If the model or an option is not valid.
+
+    Examples
+    --------
+    >>> import qengine
+    >>> digits = qengine.zoo.find("digits")
+    >>> right = qengine.InferenceSession(digits.path, qformat="Q4.3")
+    >>> device = qengine.InferenceSession(digits.path, qformat="Q4.3", rounding="floor")
+    >>> found = qengine.compare(right, device, digits.sample().feeds["image"][:2])
+    >>> found.equal, found.first.tensor, found.cause.name
+    (False, 'image', 'rounding:floor')
     """
-    subject = subject_of(model, feeds, options)
+    subject = subject_of(model, data, options)
     read = _dump_of_session(dump, subject) if isinstance(dump, InferenceSession) else _dump(dump)
     if not subject.samples:
         subject = subject_of_inputs(subject.session, read, subject.aliases)
@@ -78,6 +91,8 @@ def subject_of(model: Any, feeds: Any, options: Mapping[str, Any]) -> Subject:
     """Return what a dump is compared with; see `compare`."""
     if isinstance(model, Subject):
         return model
+    reading = data_keywords(options)
+    options = {name: value for name, value in options.items() if name not in reading}
     if is_pack_folder(model):
         if feeds is not None or options:
             given = "feeds" if feeds is not None else next(iter(options))
@@ -89,12 +104,12 @@ def subject_of(model: Any, feeds: Any, options: Mapping[str, Any]) -> Subject:
         found = subject_of_c(model)
         if feeds is None:
             return found
-        own = [feeds] if isinstance(feeds, Mapping) else list(feeds)
+        own = list(runs_of(feeds, found.session, reading))
         return Subject(found.session, own, [str(i) for i in range(len(own))], found.aliases)
     session = model if isinstance(model, InferenceSession) else InferenceSession(model, **options)
     if feeds is None:
         return Subject(session)
-    samples = [feeds] if isinstance(feeds, Mapping) else list(feeds)
+    samples = list(runs_of(feeds, session, reading))
     return Subject(session, samples, [str(i) for i in range(len(samples))])
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine.results import Record, Result
+
 Array = NDArray[Any]
 _BINS = 8
 
@@ -104,7 +106,7 @@ class TensorResult:
         """Whether it differs only because its inputs do."""
         return bool(self.differing) and not self.own
 
-    def as_json(self) -> dict[str, Any]:
+    def record(self) -> Record:
         """Return the tensor for a JSON object."""
         return {
             "name": self.name,
@@ -120,8 +122,8 @@ class TensorResult:
         }
 
 
-@dataclass(frozen=True, eq=False)
-class Comparison:
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison(Result):
     """Result of a comparison.
 
     Attributes
@@ -173,7 +175,16 @@ class Comparison:
         """The answer in one paragraph."""
         return _sentence(self)
 
-    def as_json(self) -> dict[str, Any]:
+    @property
+    def summary(self) -> str:
+        """The answer in one paragraph."""
+        return self.sentence
+
+    def records(self) -> list[Record]:
+        """Return a row for each tensor of the dump."""
+        return [one.record() for one in self.tensors]
+
+    def record(self) -> Record:
         """Return everything but the maps for a JSON object."""
         cause = self.cause
         first = None if self.first is None else {**vars(self.first), "element": list(self.first.element)}
@@ -201,7 +212,7 @@ class Comparison:
             "unmatched": list(self.unmatched),
             "notes": list(self.notes),
             "tried": self.tried,
-            "tensors": [one.as_json() for one in self.tensors],
+            "tensors": [one.record() for one in self.tensors],
         }
 
 

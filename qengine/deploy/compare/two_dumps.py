@@ -13,6 +13,7 @@ from qengine.deploy.compare.layouts import layouts_of
 from qengine.deploy.compare.matching import spelling
 from qengine.deploy.compare.result import differences_of
 from qengine.errors import DumpError
+from qengine.results import Record, Result
 
 Array = NDArray[Any]
 
@@ -42,8 +43,8 @@ class PairResult:
     read: str = ""
 
 
-@dataclass(frozen=True)
-class DumpsComparison:
+@dataclass(frozen=True, repr=False)
+class DumpsComparison(Result):
     """Two dumps, tensor by tensor.
 
     Attributes
@@ -83,7 +84,16 @@ class DumpsComparison:
             return f"{both} equal, and others are in one of them only."
         return f"Equal: all {sum(t.elements for t in self.tensors):,} elements of {count} tensor{'s' * (count != 1)}."
 
-    def as_json(self) -> dict[str, Any]:
+    @property
+    def summary(self) -> str:
+        """The answer in one line."""
+        return self.sentence
+
+    def records(self) -> list[Record]:
+        """Return a row for each tensor that both have."""
+        return [_as_json(one) for one in self.tensors]
+
+    def record(self) -> Record:
         """Return everything for a JSON object."""
         return {
             "equal": self.equal,

@@ -55,8 +55,8 @@ def _network_streams(vectors: Vectors, tensors: list[dict[str, Any]], runs: list
     by_name = {t["name"]: t for t in tensors}
     graph = vectors.recorder.session.graph
     outputs = [v.name for v in graph.outputs]
-    if vectors.options.tensors is not None:
-        outputs = [name for name in vectors.options.tensors if name not in {v.name for v in graph.inputs}]
+    if vectors.options.fetch is not None:
+        outputs = [name for name in vectors.options.fetch if name not in {v.name for v in graph.inputs}]
     for name in dict.fromkeys([*(v.name for v in graph.inputs), *outputs]):
         t = by_name.get(name)
         if t is None or not t["bits"] or 0 in t["shape"] or t["kind"] == "constant" or t["file"] is None:

@@ -17,6 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.atomic_files import check_folder, replacing_folder
+from qengine.data.applied import recorded_in_model
+from qengine.data.datasets import ReadingKeywords, data_keywords, runs_of
+from qengine.data.preprocessing import Preprocessing
 from qengine.deploy.vectors.benches import write_benches
 from qengine.deploy.vectors.coverage import Coverage, coverage_of, is_elementwise
 from qengine.deploy.vectors.edges import EdgeSearch
@@ -43,14 +46,19 @@ _MOST_TRIED = 32
 """Candidates of the search for edges that are tried for faults too."""
 
 
+class ExportKeywords(VectorKeywords, ReadingKeywords, total=False):
+    """The fields of `VectorOptions`, and how data is read, as keyword arguments."""
+
+
 def export_vectors(
     session: InferenceSession,
-    feeds: Mapping[str, Any] | Iterable[Mapping[str, Any]],
+    data: Any,
     folder: str | os.PathLike[str],
     options: VectorOptions | None = None,
     *,
     source: str = "feeds",
-    **keywords: Unpack[VectorKeywords],
+    preprocessing: Preprocessing | None = None,
+    **keywords: Unpack[ExportKeywords],
 ) -> Pack:
     """Write a pack, whole or not at all, and return it.
 
@@ -58,16 +66,25 @@ def export_vectors(
     ----------
     session
         A session in fixed point.
-    feeds
-        An array for every input, or several such mappings: one for each sample.
+    data
+        Data that `open_dataset` takes. An array for every input, or several such mappings, are fed unchanged: one for
+        each sample.
     folder
         Folder to write. A pack that is there is replaced; a folder that holds anything else is refused.
     options
         Kinds of files, layout and searches; None for the defaults.
     source
         Text that says where the samples are from, for the manifest.
+    preprocessing
+        Conversion of pixels to the numbers of the inputs, for the manifest; None for what the model's file records.
     keywords
-        Single fields of `VectorOptions`, such as ``kinds="npy,hex"``. They replace those of `options`.
+        Single fields of `VectorOptions`, such as ``kinds="npy,hex"``. They replace those of `options`. And
+        `batch`, `limit` and `labels` of the data, see `open_dataset`.
+
+    Returns
+    -------
+    Pack
+        The folder that was written.
 
     Raises
     ------
@@ -87,9 +104,9 @@ def export_vectors(
     >>> pack.codes("e0", "logits").dtype
     dtype('int8')
     """
-    check_keywords("export_vectors", keywords, VectorKeywords)
+    check_keywords("export_vectors", keywords, ExportKeywords)
     wanted = options_with(VectorOptions, options, keywords)
-    samples = [feeds] if isinstance(feeds, Mapping) else list(feeds)
+    samples = list(runs_of(data, session, data_keywords({**keywords, "preprocessing": preprocessing})))
     if not samples:
         raise FeedError("there are no samples: give the feeds of one run or more")
     check_folder(folder, is_pack)
@@ -98,7 +115,7 @@ def export_vectors(
         vectors = export.vectors(source)
     with replacing_folder(folder, is_pack) as temporary:
         files = Files(temporary, wanted)
-        write_manifest(vectors, files, write_benches)
+        write_manifest(vectors, files, write_benches, preprocessing or recorded_in_model(session.graph))
     return Pack.read(folder)
 
 
@@ -119,7 +136,7 @@ class _Export:
 
     def _check_tensors(self) -> None:
         names = [*self.recorder.all_names, *self.recorder.tensors]
-        for name in self.options.tensors or ():
+        for name in self.options.fetch or ():
             if name not in names:
                 raise OptionError(f"the model has no tensor '{name}'{did_you_mean(name, names)}")
 

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import qengine
+from qengine.data.preprocessing import Preprocessing
+from qengine.deploy.pixel_codes import pixel_codes
 from qengine.deploy.vectors.describe import format_as_json, rules_as_json
 from qengine.deploy.vectors.files import Files, Kind
 from qengine.deploy.vectors.layout import Layout
@@ -72,7 +74,7 @@ class Vectors:
 
     def is_wanted(self, name: str) -> bool:
         """Whether the files of a tensor are written."""
-        wanted, inputs = self.options.tensors, {value.name for value in self.recorder.session.graph.inputs}
+        wanted, inputs = self.options.fetch, {value.name for value in self.recorder.session.graph.inputs}
         return wanted is None or name in wanted or name in inputs
 
 
@@ -87,8 +89,10 @@ def formats_digest(session: InferenceSession) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def write_manifest(vectors: Vectors, files: Files, write_benches: WriteBenches) -> None:
-    """Write all files of a pack."""
+def write_manifest(
+    vectors: Vectors, files: Files, write_benches: WriteBenches, preprocessing: Preprocessing | None
+) -> None:
+    """Write all files of a pack; the preprocessing is None where the inputs are not known to be pixels."""
     recorder, options = vectors.recorder, vectors.options
     session = recorder.session
     writer = _Tensors(vectors, files)
@@ -109,6 +113,8 @@ def write_manifest(vectors: Vectors, files: Files, write_benches: WriteBenches) 
             "outputs": [value.name for value in session.graph.outputs],
         },
         "formats": {"sha256": formats_digest(session)},
+        "preprocessing": None if preprocessing is None else preprocessing.record(),
+        "pixels": [one.as_json() for one in pixel_codes(session, preprocessing)],
         "target": _target(session),
         "rules": rules_as_json(session.rules),
         "files": {

@@ -18,7 +18,7 @@ class VectorKeywords(TypedDict, total=False):
 
     kinds: tuple[str, ...] | str
     accumulators: bool
-    tensors: tuple[str, ...] | str | None
+    fetch: tuple[str, ...] | str | None
     lanes: int
     first_lane: str
     element_order: str
@@ -37,7 +37,7 @@ class VectorOptions:
         Kinds of files: npy, hex, c, mif, coe, as names or as one text with commas. A pack always has .npy.
     accumulators
         Whether the accumulators of each operator are written, before they are rounded.
-    tensors
+    fetch
         Names of the tensors whose files are written; None for all.
     lanes
         Words of a line of a hex, .mif or .coe file.
@@ -60,7 +60,7 @@ class VectorOptions:
 
     kinds: tuple[str, ...] | str = ("npy",)
     accumulators: bool = False
-    tensors: tuple[str, ...] | str | None = None
+    fetch: tuple[str, ...] | str | None = None
     lanes: int = 1
     first_lane: str = "low"
     element_order: str = "nchw"
@@ -70,10 +70,10 @@ class VectorOptions:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kinds", check_kinds(_names(self.kinds)))
-        if self.tensors is not None:
-            object.__setattr__(self, "tensors", _names(self.tensors))
-            if not self.tensors:
-                raise OptionError("tensors names no tensor: leave it out for all")
+        if self.fetch is not None:
+            object.__setattr__(self, "fetch", _names(self.fetch))
+            if not self.fetch:
+                raise OptionError("fetch names no tensor: leave it out for all")
         check_whole_number("lanes", self.lanes, 1)
         check_whole_number("edges", self.edges, 0, MOST_EDGES)
         check_whole_number("seed", self.seed, 0)

@@ -17,6 +17,7 @@ from qengine.data.read import array_of
 from qengine.deploy.vectors.schema import fault_of, manifest_schema
 from qengine.errors import FeedError, did_you_mean
 from qengine.input_files import read_input
+from qengine.results import Record, Result
 
 if TYPE_CHECKING:
     from qengine.runtime.session import InferenceSession
@@ -35,8 +36,8 @@ def is_pack(folder: Path) -> bool:
     return isinstance(manifest, dict) and manifest.get("generator") == "qengine"
 
 
-@dataclass(frozen=True)
-class Pack:
+@dataclass(frozen=True, repr=False)
+class Pack(Result):
     """A pack on disk.
 
     Attributes
@@ -47,6 +48,20 @@ class Pack:
 
     folder: Path
     manifest: dict[str, Any]
+
+    @property
+    def summary(self) -> str:
+        """The pack in one line."""
+        tensors = self.manifest["tensors"]
+        return f"pack of {len(tensors)} tensors in {self.folder}"
+
+    def records(self) -> list[Record]:
+        """Return a row for each tensor, as the manifest has it."""
+        return [dict(one) for one in self.manifest["tensors"]]
+
+    def record(self) -> Record:
+        """Return the manifest."""
+        return self.manifest
 
     @classmethod
     def read(cls, folder: str | os.PathLike[str], session: InferenceSession | None = None) -> Pack:
@@ -142,7 +157,7 @@ class Pack:
             raise FeedError(f"{self.folder} has no tensor '{tensor}'{did_you_mean(tensor, self.tensors)}")
         described = self.tensors[tensor]
         if described["file"] is None:
-            raise FeedError(f"{self.folder} has no file for tensor '{tensor}': it was exported with other --tensors")
+            raise FeedError(f"{self.folder} has no file for tensor '{tensor}': it was exported with other --fetch")
         return self.array(described["file"].replace("{sample}", sample), described["shape"], described["dtype"])
 
     def array(self, stem: str, shape: list[int] | None = None, dtype: str | None = None) -> Array:

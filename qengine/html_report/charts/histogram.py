@@ -4,12 +4,31 @@ from __future__ import annotations
 
 import math
 
-from qengine.html_report.charts.axes import drawing, place
-from qengine.html_report.facts import TensorFacts
+from qengine.html_report.charts.axes import Scale, drawing, place
+from qengine.html_report.facts import Bars, TensorFacts
 from qengine.html_report.figures import number, percent
 from qengine.html_report.markup import Markup, element
 
 _WIDTH, _HEIGHT, _BASE = 240.0, 60.0, 46.0
+_APART = 48.0  # between the middles of two labels
+
+
+def _ticks(bars: Bars) -> list[Markup]:
+    """Return the least and the most value under their places, and 0 where there is room."""
+    scale = Scale(bars.low, bars.high, 0.0, _WIDTH)
+    left, right, zero = scale(bars.least), scale(bars.most), scale(0.0)
+    found = [_tick(left, number(bars.least)), _tick(right, number(bars.most))] if right - left > _APART else []
+    if not found:
+        found = [_tick((left + right) / 2, f"{number(bars.least)} to {number(bars.most)}")]
+    if bars.low < 0.0 < bars.high and min(abs(zero - left), abs(zero - right)) > _APART:
+        found.append(_tick(zero, "0"))
+    return found
+
+
+def _tick(x: float, label: str) -> Markup:
+    anchor = "start" if x < _APART / 2 else "end" if x > _WIDTH - _APART / 2 else "middle"
+    at = 0.0 if anchor == "start" else _WIDTH if anchor == "end" else x
+    return element("text", label, class_="tick", x=place(at), y=place(_HEIGHT - 2), text_anchor=anchor)
 
 
 def histogram_chart(tensor: TensorFacts) -> Markup | None:
@@ -39,14 +58,7 @@ def histogram_chart(tensor: TensorFacts) -> Markup | None:
         if -0.5 <= rail <= _WIDTH + 0.5:
             x = place(min(max(rail, 0.75), _WIDTH - 0.75))
             parts.append(element("line", class_="rail", x1=x, x2=x, y1="0", y2=place(_BASE)))
-    parts.append(element("text", number(bars.least), class_="tick", x="0", y=place(_HEIGHT - 2)))
-    parts.append(
-        element("text", number(bars.most), class_="tick", x=place(_WIDTH), y=place(_HEIGHT - 2), text_anchor="end")
-    )
-    if bars.low < 0 < bars.high:
-        zero = -bars.low / span * _WIDTH
-        if 0.2 * _WIDTH < zero < 0.8 * _WIDTH:
-            parts.append(element("text", "0", class_="tick", x=place(zero), y=place(_HEIGHT - 2), text_anchor="middle"))
+    parts += _ticks(bars)
     beyond = percent(bars.outside / bars.total) if bars.total else "0"
     label = (
         f"values from {number(bars.least)} to {number(bars.most)}; the format holds {number(tensor.low)} to "

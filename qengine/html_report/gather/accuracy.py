@@ -41,11 +41,7 @@ def evaluated(subject: Subject) -> Evaluation:
     options = subject.options
     return evaluate(
         subject.fixed or subject.float32,
-        subject.data,
-        preprocessing=options.preprocessing,
-        inputs=options.inputs,
-        batch=options.batch,
-        limit=options.limit,
+        subject.dataset,
         metrics=(options.metric,) if options.metric else (),
         progress=subject.progress,
     )
@@ -152,6 +148,9 @@ class _Sweeps:
     def of(self, grid: Grid, notes: list[str]) -> Sweep | None:
         """Return the results of a grid; None, with a note, where it cannot be computed."""
         subject, options = self.subject, self.subject.options
+        if subject.data is None or options.labels is not None:
+            notes.append("word lengths and targets are swept over data on disk with labels of its own alone")
+            return None
         settings = replace(subject.settings.in_float32(), strict=subject.settings.strict)
         try:
             return sweep(

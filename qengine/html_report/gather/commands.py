@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Iterator, Sequence
-from pathlib import PurePath
 from typing import Any
 
 from qengine.data import zoo
 from qengine.data.preprocessing import Preprocessing
 from qengine.html_report.facts import AccuracyFacts, BlameFacts, CommandFacts, MemoryFacts
-from qengine.html_report.gather.subject import Subject
+from qengine.html_report.gather.subject import Subject, shown_path
 
 FORMATS = "formats.json"
 
@@ -47,11 +45,11 @@ class _Words:
 
     def __init__(self, subject: Subject) -> None:
         settings, options = subject.settings, subject.options
-        self.model = options.shown or _shown(subject.path)
-        self.formats_file = _shown(options.formats_name or FORMATS)
-        data = [] if subject.data is None or subject.data == subject.path else ["--data", _shown(subject.data)]
-        if subject.data is not None and not data:
-            data = ["--data", subject.path]
+        self.model = options.shown or shown_path(subject.path)
+        self.formats_file = shown_path(options.formats_name or FORMATS)
+        data = ["--data", "DATA" if subject.data is None else shown_path(subject.data)]
+        if isinstance(options.labels, str):
+            data += ["--labels", shown_path(options.labels)]
         self.data_without_limit = [*data, *_preprocessing(subject), *_number("--batch", options.batch)]
         self.data = [*self.data_without_limit, *_number("--limit", options.limit)]
         self.target = [] if settings.target is None else ["--target", _target(settings.target)]
@@ -67,9 +65,9 @@ class _Words:
         self.typed = [*(formats if not subject.origin.startswith("chosen") else []), *rules]
         self.swept = [*(formats or ["--formats", self.formats_file]), *rules] if is_fixed else []
         named = subject.options.targets
-        self.compared = ["--targets", ",".join(map(_target, named))] if named else []
+        self.compared = [] if named is None else ["--targets", ",".join(map(_target, named)) or "none"]
         if subject.options.curve is not None:
-            self.compared += ["--curve", ",".join(map(str, subject.options.curve))]
+            self.compared += ["--curve", ",".join(map(str, subject.options.curve)) or "none"]
         self.compared += ["--quick"] if subject.options.quick else []
         self.compared += _number("--bits", subject.options.bits) + _text("--metric", subject.options.metric)
 
@@ -78,13 +76,8 @@ class _Words:
         return CommandFacts(section, shlex.join(["qengine", *name.split(), self.model, *words]))
 
 
-def _shown(path: str) -> str:
-    """Return a path as it is written on the page: nothing of an absolute one but the file."""
-    return PurePath(path).name if os.path.isabs(path) else path  # noqa: PTH117 - a name may be odd
-
-
 def _target(target: Any) -> str:
-    return str(getattr(target, "name", _shown(str(target))))
+    return str(getattr(target, "name", shown_path(str(target))))
 
 
 def _number(option: str, value: int | None) -> list[str]:

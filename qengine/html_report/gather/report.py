@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import qengine
 from qengine.analysis.evaluation import Evaluation
-from qengine.errors import QEngineError
+from qengine.errors import OptionError, QEngineError
 from qengine.html_report.facts import AccuracyFacts, BlameFacts, Report, TensorFacts
 from qengine.html_report.gather.accuracy import accuracy_facts, evaluated
 from qengine.html_report.gather.commands import commands
@@ -30,8 +30,14 @@ _NO_FORMATS = "the model runs in float32: give formats, or data to choose them f
 
 @dataclass
 class _Gathering:
-    """Parts so far: reasons for those that are missing, notes, and the seconds that each took."""
+    """Parts so far: reasons for those that are missing, notes, and the seconds that each took.
 
+    Attributes
+    ----------
+    asked : parts for which an option was given, so that it is an error where they do not have it.
+    """
+
+    asked: frozenset[str] = frozenset()
     missing: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -42,6 +48,8 @@ class _Gathering:
         try:
             return compute()
         except QEngineError as error:
+            if isinstance(error, OptionError) and name in self.asked:
+                raise
             self.missing[name] = str(error)
             return None
         finally:
@@ -50,7 +58,7 @@ class _Gathering:
 
 def gather(subject: Subject) -> tuple[Report, Evaluation | None, dict[str, float]]:
     """Return the facts of a report, the evaluation that they come from, and the seconds that each part took."""
-    parts = _Gathering()
+    parts = _Gathering(frozenset({"accuracy"} if subject.options.metric else ()))
     evaluation = _evaluation(subject, parts)
     accuracy = _accuracy(subject, evaluation, parts)
     blame, tensors = _tensors(subject, evaluation, parts)
@@ -65,9 +73,15 @@ def gather(subject: Subject) -> tuple[Report, Evaluation | None, dict[str, float
     begun = time.perf_counter()
     model = model_facts(subject, places)
     parts.seconds["model"] = time.perf_counter() - begun
-    notes = (*parts.notes, *subject.inspection.warnings, *(memory.notes if memory else ()))
+    notes = (
+        *subject.options.notes,
+        *(subject.dataset.notes if subject.dataset else ()),
+        *parts.notes,
+        *subject.inspection.warnings,
+        *(memory.notes if memory else ()),
+    )
     report = Report(
-        summary=summary(accuracy, blame, tensors, subject.origin),
+        summary=summary(accuracy, blame, tensors, subject.origin, parts.missing.get("accuracy", "")),
         next_step=next_step(accuracy, blame),
         model=model,
         formats=subject.origin,

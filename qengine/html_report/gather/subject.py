@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ class Subject:
     origin : origin of the formats in words.
     formats : formats of `fixed` by tensor; None without it.
     dataset : the data; None for none.
-    data : path or bundled name of the data; None for none.
+    data : path or bundled name of the data; None for none, and for data in memory.
     options : options of the report.
     settings : options of every session.
     progress : function that is called with the progress.
@@ -113,7 +114,7 @@ class Subject:
 
 def open_subject(
     path: str,
-    data: str | None,
+    data: Any,
     options: ReportOptions,
     settings: SessionOptions,
     progress: Progress,
@@ -127,15 +128,18 @@ def open_subject(
     """
     entry = zoo.find(path)
     graph = load(zoo.path_of(path))
-    name = data if data is not None else (path if entry else None)
-    dataset = _dataset(name, graph, options, settings) if name is not None else None
+    given = path if data is None and entry else data
+    name = os.fspath(given) if isinstance(given, str | os.PathLike) else None
+    if options.preprocessing is None and entry and name not in zoo.ENTRIES and not isinstance(data, Dataset):
+        options = replace(options, preprocessing=entry.preprocessing)
+    dataset = _dataset(given if name is None else name, graph, options, settings) if given is not None else None
     float32 = InferenceSession(graph, settings.in_float32()).in_float32()
     fixed, origin, formats = _in_fixed_point(graph, dataset, options, settings, progress)
     shown = options.shown or (path if entry else os.path.basename(path))  # noqa: PTH119 - a name may be odd
     return Subject(shown, path, graph, float32, fixed, origin, formats, dataset, name, options, settings, progress)
 
 
-def _dataset(name: str, graph: Graph, options: ReportOptions, settings: SessionOptions) -> Dataset:
+def _dataset(data: Any, graph: Graph, options: ReportOptions, settings: SessionOptions) -> Dataset:
     """Return the data, in batches of several samples where the model takes any number."""
     given: dict[str, Any] = {
         "preprocessing": options.preprocessing,
@@ -143,9 +147,9 @@ def _dataset(name: str, graph: Graph, options: ReportOptions, settings: SessionO
         "limit": options.limit,
         "max_elements": settings.max_elements,
     }
-    found = open_dataset(name, graph, batch=options.batch, **given)
-    if options.batch is None and (more := samples_at_once(graph, found)) > 1:
-        return open_dataset(name, graph, batch=more, **given)
+    found = open_dataset(data, graph, labels=options.labels, batch=options.batch, **given)
+    if options.batch is None and not isinstance(data, Dataset) and (more := samples_at_once(graph, found)) > 1:
+        return found.regrouped(more, None)
     return found
 
 
@@ -163,7 +167,8 @@ def _in_fixed_point(
         session = InferenceSession(graph, settings)
         if settings.formats is not None:
             rest = f", {settings.qformat} for the rest" if settings.qformat else ""
-            return session, f"given by tensor{rest}", _spelled(session)
+            name = f"those of {shown_path(options.formats_name)}" if options.formats_name else "given by tensor"
+            return session, f"{name}{rest}", _spelled(session)
         return session, f"{settings.qformat} for every activation", _spelled(session)
     own = InferenceSession(graph, settings.in_float32())
     if own.in_fixed_point:
@@ -177,6 +182,11 @@ def _in_fixed_point(
     session = InferenceSession(graph, replace(settings, formats=formats))
     width = wanted.activation_word_length
     return session, f"chosen from the data for {width} bits", formats
+
+
+def shown_path(path: str) -> str:
+    """Return a path as it is written on the page: nothing of an absolute one but the file."""
+    return PurePath(path).name if os.path.isabs(path) else path  # noqa: PTH117 - a name may be odd
 
 
 def counted(dataset: Dataset, advance: Callable[[float], None]) -> Iterator[Mapping[str, Any]]:

@@ -10,20 +10,27 @@ from qengine.html_report.figures import decibels, kibibytes, metric_text
 from qengine.html_report.gather.accuracy import COST
 from qengine.html_report.markup import shortened
 from qengine.metrics.declaration import Reference, metric_named
+from qengine.metrics.drop import Drop, is_enough
 
 _CULPRIT_DB = 3.0
+_MEND = "mend '"  # begins a verdict that names a tensor
+_GOOD_DB = 30.0  # of an output against float32 itself
 _POINTS = 100.0
 _NAME = 60
 
 
 def summary(
-    accuracy: AccuracyFacts | None, blame: BlameFacts | None, tensors: Sequence[TensorFacts], formats: str
+    accuracy: AccuracyFacts | None,
+    blame: BlameFacts | None,
+    tensors: Sequence[TensorFacts],
+    formats: str,
+    why: str = "",
 ) -> str:
-    """Return what fixed point costs this model, and why, in one sentence."""
+    """Return what fixed point costs this model, and why, in one sentence; `why` says why it was not measured."""
     if not formats:
         return "The model was not run in fixed point: there are no formats, and no data to choose them from."
     if accuracy is None or accuracy.fixed is None:
-        return f"The formats are {formats}; what they cost was not measured, as there is no data to run the model on."
+        return f"The formats are {formats}; what they cost was not measured: {why}."
     if accuracy.fixed.error is not None:
         return f"The run in fixed point failed: {accuracy.fixed.error}."
     words = words_of(accuracy.fixed)
@@ -54,7 +61,7 @@ def _sentence(words: str, accuracy: AccuracyFacts) -> str:
     if against_float32 or exact is None or math.isinf(exact):
         if metric.unit == "share":
             return f"{_start(words)} keeps {metric_text(metric, value)} of the answers of float32 on {samples}"
-        return f"{_start(words)} gives an {label} of {metric_text(metric, value)} on {samples}"
+        return f"{_start(words)} gives {_article(label)} {label} of {metric_text(metric, value)} on {samples}"
     loss = drop_of(metric, exact, value)
     both = f"{metric_text(metric, exact)} in float32, {metric_text(metric, value)} in fixed point, {samples}"
     amount = _amount(metric, abs(loss))
@@ -62,6 +69,12 @@ def _sentence(words: str, accuracy: AccuracyFacts) -> str:
         return f"{_start(words)} loses no {label} ({both})"
     verb = "loses" if loss > 0 else "gains"
     return f"{_start(words)} {verb} {amount} of {label} ({both})"
+
+
+def _article(label: str) -> str:
+    """Return the article of a label, such as "an SQNR" and "a PSNR"."""
+    vowels = "AEFHILMNORSX" if label[:2].isupper() else "aeio"
+    return "an" if label[0] in vowels else "a"
 
 
 def _start(words: str) -> str:
@@ -109,26 +122,35 @@ def _memory(accuracy: AccuracyFacts) -> str:
 
 def next_step(accuracy: AccuracyFacts | None, blame: BlameFacts | None) -> str:
     """Return what to do next, in a sentence."""
-    if accuracy is None or accuracy.fixed is None:
-        return "Give samples with --data, to see what fixed point costs."
+    if accuracy is None:
+        return "Give samples that the model runs on (--data), to see what fixed point costs."
+    if accuracy.fixed is None:
+        return "Give formats (--qformat, --formats), to see what fixed point costs."
     if accuracy.fixed.error is not None:
         return "Mend what the message says, and make the report again."
     verdict = blame.verdict[0] if blame is not None and blame.verdict else ""
-    shortest, tolerance = _shortest(accuracy), _tolerance(accuracy.metric)
+    shortest, tolerance = _shortest(accuracy), _tolerance(accuracy)
     own = accuracy.fixed.bits
     if _is_good(accuracy, accuracy.fixed):
-        shorter = f" {shortest} bits would do too, within {tolerance}." if shortest and own and shortest < own else ""
-        return f"The loss is within {tolerance}: export these formats (qengine export, qengine quantize).{shorter}"
-    longer = f"{shortest} bits stay within {tolerance} of float32; or " if shortest and own and shortest > own else ""
+        shorter = f" {shortest} bits would do too." if shortest and own and shortest < own else ""
+        if verdict.startswith(_MEND):
+            return f"The output stays {tolerance}; still, {verdict}."
+        return f"The output stays {tolerance}: export these formats (qengine export, qengine quantize).{shorter}"
+    longer = f"{shortest} bits stay {tolerance}; or " if shortest and own and shortest > own else ""
     advice = f"{longer}{verdict}" if verdict else longer.removesuffix("; or ")
     return (
         f"{_start(advice)}." if advice else "Give longer words, or search for a length of each tensor (qengine search)."
     )
 
 
-def _tolerance(metric: MetricFacts) -> str:
-    drop = metric_named(metric.name).default_drop
-    return f"{drop:g} point{'s' * (drop != 1)}" if metric.unit == "share" else f"{drop:g} {metric.unit}".rstrip()
+def _tolerance(accuracy: AccuracyFacts) -> str:
+    """Return the loss that is accepted, in words."""
+    metric = accuracy.metric
+    exact, drop = accuracy.float32.figures.get(metric.column), metric_named(metric.name).default_drop
+    if exact is not None and math.isinf(exact):
+        return f"above {_GOOD_DB:g} dB against float32"
+    amount = f"{drop:g} point{'s' * (drop != 1)}" if metric.unit == "share" else f"{drop:g} {metric.unit}".rstrip()
+    return f"within {amount} of float32"
 
 
 def _is_good(accuracy: AccuracyFacts, run: RunFacts) -> bool:
@@ -138,8 +160,9 @@ def _is_good(accuracy: AccuracyFacts, run: RunFacts) -> bool:
     if value is None or exact is None or run.error is not None:
         return False
     if math.isinf(exact):
-        return value >= 30.0
-    return drop_of(metric, exact, value) <= metric_named(metric.name).default_drop
+        return value >= _GOOD_DB
+    one = metric_named(metric.name)
+    return is_enough(one, value, Drop(one.default_drop).limit(exact, one))
 
 
 def _shortest(accuracy: AccuracyFacts) -> int | None:

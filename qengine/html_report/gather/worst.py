@@ -15,7 +15,7 @@ from qengine.data.datasets import Batch
 from qengine.data.preprocessing import Preprocessing
 from qengine.html_report.facts import DataFacts, InputFacts, PictureFacts, SampleFacts, WorstFacts
 from qengine.html_report.gather.model import shape_text
-from qengine.html_report.gather.subject import Subject
+from qengine.html_report.gather.subject import Subject, shown_path
 from qengine.html_report.gather.thumbnails import thumbnail
 from qengine.metrics.tasks import Task
 
@@ -48,7 +48,7 @@ def read_samples(subject: Subject, evaluation: Evaluation | None) -> tuple[DataF
             read += batch.count
             advance(batch.count)
     data = DataFacts(
-        name=subject.data or "",
+        name=shown_path(subject.data) if subject.data is not None else dataset.name,
         digest=dataset.digest,
         samples=len(dataset),
         batch=dataset.batch,
@@ -60,7 +60,7 @@ def read_samples(subject: Subject, evaluation: Evaluation | None) -> tuple[DataF
     if evaluation is None or not evaluation.in_fixed_point:
         return data, None
     samples = tuple(_sample(one, pictures.get(one.index, ())) for one in found)
-    return data, WorstFacts(samples, evaluation.samples, evaluation.flips, *_flips(evaluation))
+    return data, WorstFacts(samples, evaluation.samples, evaluation.flips, *_flips(evaluation), evaluation.classes)
 
 
 def _runs(subject: Subject) -> int:
@@ -71,7 +71,8 @@ def _runs(subject: Subject) -> int:
 
 
 def _sample(one: SampleDifference, pictures: tuple[PictureFacts, ...]) -> SampleFacts:
-    return SampleFacts(one.index, one.name, one.sqnr_db, one.label, one.float32_class, one.fixed_class, pictures)
+    name = None if one.name is None else shown_path(one.name)
+    return SampleFacts(one.index, name, one.sqnr_db, one.label, one.float32_class, one.fixed_class, pictures)
 
 
 def _flips(evaluation: Evaluation) -> tuple[int | None, int | None]:

@@ -17,7 +17,8 @@ def section(report: Report) -> Section:
     facts = report.accuracy
     if facts is None:
         return Section("accuracy", "Accuracy", (reason(report, "accuracy"),))
-    against = f" Pictures are compared with {facts.against}." if facts.against else ""
+    words = {"target": "the true pictures of the data", "float32": "those of float32"}
+    against = f" Pictures are compared with {words.get(facts.against, facts.against)}." if facts.against else ""
     rows = [facts.float32, *([facts.fixed] if facts.fixed else []), *facts.targets]
     targets = (
         "A target computes as that device does, in formats that are chosen for it."

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from qengine.html_report.charts.arena import arena_chart
 from qengine.html_report.facts import MemoryFacts, Report
 from qengine.html_report.figures import count, kibibytes, large
-from qengine.html_report.markup import element, name_of, shortened
+from qengine.html_report.markup import Markup, element, name_of, shortened
 from qengine.html_report.sections.section import Cell, Row, Section, command_block, paragraph, reason, table
 
 
@@ -29,7 +29,11 @@ def section(report: Report) -> Section:
                 f"{large(facts.instructions)} instructions on a Cortex-M4 with DSP, an estimate. Words are not packed: "
                 "each takes 1, 2 or 4 bytes."
             ),
-            element("figure", chart, element("figcaption", "The arena over time: a box is the memory of a tensor."))
+            element(
+                "figure",
+                _scrolling(chart),
+                element("figcaption", "The arena over time: a box is the memory of a tensor."),
+            )
             if chart
             else None,
             table(
@@ -41,6 +45,10 @@ def section(report: Report) -> Section:
             command_block(report, "memory"),
         ),
     )
+
+
+def _scrolling(chart: Markup) -> Markup:
+    return element("div", chart, class_="scroll map", tabindex="0", role="region", aria_label="The arena over time")
 
 
 def _rows(facts: MemoryFacts) -> Iterator[Row]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from qengine.html_report.facts import Report, SampleFacts, WorstFacts
 from qengine.html_report.figures import decibels, number
@@ -50,7 +50,10 @@ def worst_section(report: Report) -> Section:
     return Section(
         "worst",
         title,
-        (paragraph(_sentence(facts)), element("ol", list(map(_sample, facts.samples)), class_="samples")),
+        (
+            paragraph(_sentence(facts)),
+            element("ol", [_sample(one, facts.classes) for one in facts.samples], class_="samples"),
+        ),
     )
 
 
@@ -64,26 +67,29 @@ def _sentence(facts: WorstFacts) -> str:
     return f"{begin}: {both}. They come first, then the samples whose output differs most."
 
 
-def _sample(one: SampleFacts) -> Markup:
+def _sample(one: SampleFacts, classes: Sequence[str]) -> Markup:
     return element(
         "li",
         [_picture(picture.caption, picture.png, picture.width, picture.height) for picture in one.pictures],
-        element("div", list(_lines(one)), class_="words"),
+        element("div", list(_lines(one, classes)), class_="words"),
     )
 
 
-def _lines(one: SampleFacts) -> Iterator[Markup]:
+def _lines(one: SampleFacts, classes: Sequence[str]) -> Iterator[Markup]:
     yield element("strong", f"Sample {one.index:,}")
     if one.name is not None:
         yield element("span", shortened(one.name, 60))
     if one.float32_class is not None:
-        flips = one.float32_class != one.fixed_class
-        yield element(
-            "span", f"float32 says {one.float32_class}, fixed point {one.fixed_class}", class_="bad" if flips else None
-        )
+        words = f"float32 says {_name(one.float32_class, classes)}, fixed point {_name(one.fixed_class, classes)}"
+        yield element("span", words, class_="bad" if one.float32_class != one.fixed_class else None)
         if one.label is not None:
-            yield element("span", f"label {one.label}")
+            yield element("span", f"label {_name(one.label, classes)}")
     yield element("span", f"SQNR {decibels(one.sqnr_db)}")
+
+
+def _name(number: int | None, classes: Sequence[str]) -> str:
+    """Return the name of a class, or its number."""
+    return shortened(classes[number], 30) if number is not None and 0 <= number < len(classes) else str(number)
 
 
 def _picture(caption: str, png: str, width: int, height: int) -> Markup:

@@ -34,7 +34,7 @@ def _figures(report: Report) -> Iterator[tuple[str, str | Markup]]:
         if accuracy.fixed is not None:
             yield f"{metric.label}, fixed point", metric_text(metric, accuracy.fixed.figures.get(metric.column))
     if blame is not None:
-        yield "SQNR at the output", decibels(blame.sqnr_db)
+        yield "SQNR of the outputs", decibels(blame.sqnr_db)
     if report.formats:
         yield "Formats", report.formats
     if accuracy is not None and accuracy.fixed is not None and accuracy.fixed.costs.get(COST) is not None:

@@ -28,7 +28,8 @@ def section(report: Report) -> Section:
     text = (
         f"SQNR and losses are those of the run in fixed point against float32, over all samples; histograms and "
         f"constants are of the first {report.blame.samples:,}, in float32, with counts on a logarithmic scale. Dashed "
-        "lines are the ends of the format: values beyond them saturate. The tensor that costs most comes first."
+        "lines are the ends of the format: values beyond them saturate. Zeroed values are not 0, but their code is. "
+        "The tensor that costs most comes first."
         if report.blame is not None
         else f"Formats alone: {report.missing.get('blame', 'nothing was measured')}."
     )
@@ -42,7 +43,7 @@ def section(report: Report) -> Section:
     if left_out > 0:
         notes.append(f"The table has {MAX_ROWS:,} tensors; {left_out:,} more are left out.")
     headings = ["Tensor", "Format"]
-    headings += ["SQNR", "Histogram", "Saturated", "To zero", "Unused bits", "Better format"] if measured else ["Step"]
+    headings += ["SQNR", "Histogram", "Saturated", "Zeroed", "Unused bits", "Better format"] if measured else ["Step"]
     return Section(
         "tensors",
         title,

@@ -1,7 +1,9 @@
 """Formats by tensor name, as users give them and as formats files hold them.
 
 A formats file is a JSON object: each key is a tensor name, each value a format such as "Q4.3" or a list of formats,
-one for each output channel of a constant or for each part of a join.
+one for each output channel of a constant or for each part of a join. Where the formats come from data, one more key,
+"qengine", has an object that says from which; where a tensor has that name, "_" is added to the key. A format never is
+an object.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import Any
 from qengine.atomic_files import write_text
 from qengine.errors import FormatError
 from qengine.input_files import read_input
+from qengine.model.graph import RECORD
 from qengine.near_files import missing_file
 from qengine.qformat import ChannelFormats, Format, PartFormats, QFormat
 
@@ -23,13 +26,38 @@ FormatsByName = Mapping[str, Format | str | Sequence[QFormat | str]]
 
 
 def read_formats(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read a formats file; the formats themselves are not parsed.
+    """Read the formats of a formats file; they are not parsed.
 
     Raises
     ------
     FormatError
         If the file cannot be read, is not a JSON object, or gives one name twice.
     """
+    return without_record(_object(path))
+
+
+def read_record(path: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """Return the object of a formats file that says which data the formats come from; None where there is none.
+
+    Raises
+    ------
+    FormatError
+        As `read_formats`.
+    """
+    return next((value for name, value in _object(path).items() if _is_record(name, value)), None)
+
+
+def without_record(formats: Mapping[str, Any]) -> dict[str, Any]:
+    """Return formats as a file holds them without the object that says which data they come from."""
+    return {name: value for name, value in formats.items() if not _is_record(name, value)}
+
+
+def _is_record(name: Any, value: Any) -> bool:
+    return isinstance(name, str) and name.rstrip("_") == RECORD and isinstance(value, Mapping)
+
+
+def _object(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the JSON object of a formats file."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         result: dict[str, Any] = {}
@@ -52,7 +80,7 @@ def read_formats(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _no_path(text: str) -> str:
-    """Return what is wrong with a text that is no path of a file, but its content or a format; "" for a path."""
+    """Return what a text is, where it is the content of a formats file or a format; "" for a path."""
     if text.lstrip().startswith("{"):
         return ": it is the content of a formats file; save it, and give the name of the file"
     with suppress(FormatError):
@@ -60,15 +88,30 @@ def _no_path(text: str) -> str:
     return ""
 
 
-def write_formats(path: str | os.PathLike[str], formats: Mapping[str, str | list[str]]) -> None:
+def write_formats(
+    path: str | os.PathLike[str], formats: Mapping[str, str | list[str]], record: Mapping[str, Any] | None = None
+) -> None:
     """Write a formats file that `read_formats` reads, completely or not at all.
+
+    Parameters
+    ----------
+    path
+        The file.
+    formats
+        Formats as text by tensor name.
+    record
+        Object that says which data they come from, for `read_record`; None for none.
 
     Raises
     ------
     OptionError
         If it cannot be written.
     """
-    write_text(path, json.dumps(formats, indent=2) + "\n")
+    name = RECORD
+    while name in formats:
+        name += "_"
+    content = {**({} if record is None else {name: record}), **formats}
+    write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def format_to_json(fmt: Format) -> str | list[str]:

@@ -16,7 +16,7 @@ from qengine import memory
 from qengine.errors import ModelError, UnsupportedError
 from qengine.input_files import NotAFileError, read_input
 from qengine.model.contrib import CONTRIB, expand_contrib
-from qengine.model.graph import Graph, Names, Value
+from qengine.model.graph import RECORD, Graph, Names, Value
 from qengine.model.loader.graph_reader import GraphReader
 from qengine.model.loader.inlining import inline
 from qengine.model.loader.names import check_names, check_text, everywhere, standard
@@ -88,8 +88,9 @@ def _load(model: str | os.PathLike[str] | bytes | ModelProto) -> Graph:
     graph = GraphReader(opsets, folder, ir_version).graph(proto.graph, proto.graph.name or stem, fed=True)
     if opsets.get("", OLDEST_OPSET) < OLDEST_OPSET:
         graph, opsets[""] = _converted(graph), OLDEST_OPSET
-        proto = ModelProto(graph=graph_proto(replace(graph, constants={})))
+        proto = ModelProto(graph=graph_proto(replace(graph, constants={})), metadata_props=proto.metadata_props)
         check_nodes(proto.graph, opsets)
+    graph = replace(graph, metadata={one.key: one.value for one in proto.metadata_props if one.key == RECORD})
     return expand_contrib(with_inferred(graph, proto.graph, opsets), infer_outputs)
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Unpack
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Unpack
 
+from qengine.data.datasets import DataKeywords, data_keywords, graph_of, runs_of
+from qengine.data.provenance import provenance_of
 from qengine.keywords import check_keywords, options_with
 from qengine.quantization.calibration.choose import Method
 from qengine.quantization.calibration.formats import FormatChooser, choose_formats
@@ -20,8 +23,8 @@ if TYPE_CHECKING:
     from qengine.model.graph import Graph
 
 
-class CalibrateKeywords(CalibrationKeywords, total=False):
-    """The fields of `CalibrationOptions`, and those of `SessionOptions` that limit a run, as keyword arguments."""
+class CalibrateKeywords(CalibrationKeywords, DataKeywords, total=False):
+    """The fields of `CalibrationOptions`, those of `SessionOptions` that limit a run, and how data is read."""
 
     threads: int | None
     max_elements: int
@@ -29,12 +32,12 @@ class CalibrateKeywords(CalibrationKeywords, total=False):
     max_iterations: int
 
 
-_LIMITS = frozenset(CalibrateKeywords.__annotations__) - frozenset(CalibrationKeywords.__annotations__)
+_LIMITS = frozenset({"threads", "max_elements", "max_memory", "max_iterations"})
 
 
 def calibrate(
     model: str | os.PathLike[str] | bytes | onnx.ModelProto | Graph,
-    feeds: Feeds,
+    data: Any,
     options: CalibrationOptions | None = None,
     session: SessionOptions | None = None,
     **keywords: Unpack[CalibrateKeywords],
@@ -47,15 +50,17 @@ def calibrate(
     ----------
     model
         Model that `InferenceSession` takes.
-    feeds
-        Iterable of mappings that `InferenceSession.run` takes, one per run; read once and lazily.
+    data
+        Data that `open_dataset` takes. An iterable of mappings that `InferenceSession.run` takes is fed unchanged, one
+        mapping a run, and is read once and lazily.
     options
         Rules by which formats are chosen; None for the defaults.
     session
         Options of the runs, see `observe`; None for the defaults. Its target is that of the options that have none.
     keywords
         Single fields of `CalibrationOptions`, such as ``bits=6``, and `threads` and the limits (``max_...``) of
-        `SessionOptions`; they replace those of `options` and `session`.
+        `SessionOptions`; they replace those of `options` and `session`. And `preprocessing`, `batch`, `limit` and
+        `labels` of the data, see `open_dataset`.
 
     Returns
     -------
@@ -86,7 +91,17 @@ def calibrate(
     limits = {name: value for name, value in keywords.items() if name in _LIMITS}
     session = options_with(SessionOptions, session, limits)
     options = options.for_runs(session)
-    return choose_formats(observe(model, feeds, options.for_observing(session)), options)
+    graph = graph_of(model)
+    feeds = runs_of(data, graph, data_keywords(keywords))
+    chosen = choose_formats(observe(graph, feeds, options.for_observing(session)), options)
+    return replace(chosen, provenance=provenance_of(_name(model), feeds))
+
+
+def _name(model: str | os.PathLike[str] | bytes | onnx.ModelProto | Graph) -> str:
+    """Return the name of a model for files: that of its file or graph."""
+    if isinstance(model, str | os.PathLike):
+        return os.fspath(model)
+    return str(getattr(getattr(model, "graph", model), "name", ""))
 
 
 __all__ = [

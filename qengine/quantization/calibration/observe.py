@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine.data.datasets import runs_of
 from qengine.errors import FeedError, QEngineError
 from qengine.keywords import check_keywords, options_with
 from qengine.model.formats.constants import LARGEST
@@ -77,7 +78,7 @@ def observe(
     model
         Model that `InferenceSession` takes. A quantized model runs without the rounding between its operators.
     feeds
-        Iterable of mappings that `InferenceSession.run` takes, one per run; read once and lazily.
+        Data, see `calibrate`.
     options, keywords
         See `SessionOptions`. The runs are in float32, so that only `isa`, `threads`, the limits (``max_...``) and
         whether the rules fuse functions have an effect; and where results wrap, what a fused Relu or
@@ -99,8 +100,7 @@ def observe(
     plain = InferenceSession(model, options).in_float32()
     plain = (plain if rules.fuses_functions else plain.fusing(False)).giving_hidden()
     session = plain.giving_sums() if results_wrap else plain
-    if isinstance(feeds, Mapping):
-        raise FeedError("feeds to calibrate on are an iterable of mappings, one for each run: give [feeds] for one")
+    feeds = runs_of(feeds, plain)
     counts, runs = _Histograms(session.graph), 0
     observers: dict[int, Observer] = {}
     arrays: Mapping[str, Any] = {}

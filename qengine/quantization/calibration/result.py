@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+from qengine.data.provenance import Provenance
 from qengine.model.formats.files import write_formats
 from qengine.quantization.calibration.options import CalibrationOptions
+from qengine.results import Record, Result
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,8 @@ class TensorRange:
     role: str | None = None
 
 
-@dataclass(frozen=True)
-class Calibration(Mapping[str, "str | list[str]"]):
+@dataclass(frozen=True, repr=False)
+class Calibration(Result, Mapping[str, "str | list[str]"]):
     """Formats by tensor name, as `InferenceSession(formats=...)` takes them, with `qformat` left out.
 
     A mapping of name to format, or to a list with one format for each channel of weights, in the model's order.
@@ -57,6 +60,7 @@ class Calibration(Mapping[str, "str | list[str]"]):
     options : the options that the formats were chosen with.
     runs : number of feeds.
     notes : remarks for the user, one line each.
+    provenance : the data, and how its pixels were read; None for feeds that are no `Dataset`.
     """
 
     formats: dict[str, str | list[str]]
@@ -64,6 +68,7 @@ class Calibration(Mapping[str, "str | list[str]"]):
     options: CalibrationOptions
     runs: int
     notes: tuple[str, ...]
+    provenance: Provenance | None = None
 
     def __getitem__(self, name: str) -> str | list[str]:
         return self.formats[name]
@@ -74,12 +79,27 @@ class Calibration(Mapping[str, "str | list[str]"]):
     def __len__(self) -> int:
         return len(self.formats)
 
+    @property
+    def summary(self) -> str:
+        """The result in one line."""
+        runs = "1 run" if self.runs == 1 else f"{self.runs:,} runs"
+        return f"formats of {len(self.formats)} tensors, from {runs} of data"
+
+    def records(self) -> list[Record]:
+        """Return a row for each tensor: its range in the data, and its format."""
+        return [dict(vars(one)) for one in self.tensors]
+
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a formats file, whole or not at all.
+        """Write a formats file, whole or not at all, that says which data the formats come from.
+
+        To a name that ends in .csv, the table of ranges is written.
 
         Raises
         ------
         OptionError
             If it cannot be written.
         """
-        write_formats(path, self.formats)
+        if Path(path).suffix.lower() == ".csv":
+            super().save(path)
+            return
+        write_formats(path, self.formats, self.provenance.record() if self.provenance else None)

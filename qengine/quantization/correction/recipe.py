@@ -10,8 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any, Unpack
 
+from qengine.data.datasets import DataKeywords, data_keywords, runs_of
 from qengine.errors import OptionError, did_you_mean
+from qengine.keywords import check_keywords
 from qengine.model.formats.files import FormatsByName, format_to_json
 from qengine.model.graph import Graph
 from qengine.progress import working
@@ -30,6 +33,11 @@ GUARD = "guard"
 def recipes() -> Mapping[str, tuple[str, ...]]:
     """Return the corrections of the recipes that have names of their own."""
     return {"none": (), "best": (*(one.name for one in corrections() if one.in_best), GUARD)}
+
+
+def recipe_words() -> list[str]:
+    """Return the names of recipes, and of the steps of which they are made."""
+    return [*recipes(), *(one.name for one in corrections()), GUARD]
 
 
 def describe_recipes() -> str:
@@ -71,7 +79,7 @@ def _declarations(recipe: str | Sequence[str]) -> tuple[Correction, ...]:
     if named := [step for step in unknown if step in recipes()]:
         raise OptionError(f"{named[0]!r} is a recipe by itself, and no step of one: give it alone, or steps")
     if unknown:
-        near = did_you_mean(str(unknown[0]), [*recipes(), *(one.name for one in known)])
+        near = did_you_mean(str(unknown[0]), recipe_words())
         raise OptionError(f"no recipe or correction is named {unknown[0]!r}{near}; there are {describe_recipes()}")
     steps = tuple(one for one in known if one.name in recipe)
     for i, one in enumerate(steps):
@@ -179,9 +187,10 @@ def fit_formats(
 def correct(
     graph: Graph,
     formats_of: Callable[[Graph], FormatsByName],
-    data: Feeds | None = None,
+    data: Any = None,
     recipe: str | Sequence[str] = "best",
     session: SessionOptions | None = None,
+    **keywords: Unpack[DataKeywords],
 ) -> CorrectedModel:
     """Correct the constants of a model for fixed point.
 
@@ -193,12 +202,14 @@ def correct(
         Function that chooses the formats of a graph, as a session takes them; those of constants may be left out. It
         is called once, after the corrections that change ranges, and in a guarded recipe after each of them.
     data
-        Feeds of the runs that corrections look at. Each such correction reads them once, so that they must be a list or
-        something else that can be read again.
+        Data that `open_dataset` takes, for the runs that corrections look at; an iterable of mappings that
+        `InferenceSession.run` takes is fed unchanged. Each such correction reads it once.
     recipe
         "best", "none", or names of `corrections`, as a list or with "+" between them.
     session
         Options of the runs, of which the limits and `threads` have an effect; None for the defaults.
+    keywords
+        Options of the data: `preprocessing`, `batch`, `limit` and `labels`, see `open_dataset`.
 
     Returns
     -------
@@ -212,7 +223,19 @@ def correct(
         there is none.
     QEngineError
         If a correction fails, for example as the model is quantized already.
+
+    Examples
+    --------
+    >>> import qengine
+    >>> from qengine.model.loader import load
+    >>> graph = load(qengine.zoo.path_of("digits"))
+    >>> found = qengine.correct(graph, lambda graph: qengine.calibrate(graph, "digits", limit=50), recipe="fold")
+    >>> [entry.is_done for entry in found.entries]
+    [True]
     """
+    check_keywords("correct", keywords, DataKeywords)
+    if data is not None:
+        data = runs_of(data, graph, data_keywords(keywords), again=True)
     if is_guarded(recipe):
         return _guarded(graph, formats_of, data, recipe, session or SessionOptions())
     state = change_ranges(graph, recipe)

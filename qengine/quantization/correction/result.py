@@ -1,6 +1,6 @@
 """Result of a correction: the corrected model, its formats, and an entry for every layer that was looked at."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +8,7 @@ from qengine.errors import OptionError
 from qengine.model.formats.files import FormatsByName
 from qengine.model.graph import Graph
 from qengine.quantization.calibration import Feeds
+from qengine.results import Record, Result, plain
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,8 @@ class Verdict:
         return f"{self.step} {word}: {self.before_db:.2f} dB -> {self.after_db:.2f} dB at the outputs on {runs}"
 
 
-@dataclass(frozen=True)
-class CorrectedModel:
+@dataclass(frozen=True, repr=False)
+class CorrectedModel(Result):
     """A corrected model, and the formats that it was corrected for.
 
     Attributes
@@ -75,6 +76,27 @@ class CorrectedModel:
     entries: tuple[CorrectionEntry, ...]
     formats: FormatsByName = field(default_factory=dict)
     verdicts: tuple[Verdict, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """The result in one line."""
+        return summary_of(self.graph.name, self.entries, self.verdicts)
+
+    def records(self) -> list[Record]:
+        """Return a row for each layer that a correction changed or left."""
+        return [dict(vars(one)) for one in self.entries]
+
+    def record(self) -> Record:
+        """Return the result without the model as an object of plain values."""
+        return plain({name: getattr(self, name) for name in ("entries", "formats", "verdicts")})  # type: ignore[no-any-return]
+
+
+def summary_of(name: str, entries: Sequence[CorrectionEntry], verdicts: Sequence[Verdict]) -> str:
+    """Return what was done to a model in one line."""
+    done = sum(one.is_done for one in entries)
+    kept = [one.step for one in verdicts if one.is_kept]
+    words = f"{done} of {len(entries)} layers changed" if entries else "nothing corrected"
+    return f"{name or 'a model'}: {words}" + (f" by {', '.join(kept)}" if kept else "")
 
 
 def as_feeds(data: Feeds) -> Iterable[Mapping[str, Any]]:

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Unpack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack
 
+from qengine.atomic_files import replacing
+from qengine.data.datasets import DataKeywords, data_keywords, graph_of, runs_of
+from qengine.data.provenance import Provenance, provenance_of
 from qengine.errors import OptionError
 from qengine.keywords import check_keywords, options_with
 from qengine.model.formats.files import FormatsByName, format_to_json
-from qengine.model.graph import Graph
-from qengine.model.loader import load
+from qengine.model.graph import RECORD, Graph
 from qengine.model.ops.operator import find
 from qengine.model.passes import remove_dead
 from qengine.model.steps import Rows
 from qengine.progress import working
 from qengine.qformat import QFormat
-from qengine.quantization.calibration import CalibrationKeywords, CalibrationOptions, Feeds, choose_formats, observe
+from qengine.quantization.calibration import CalibrationKeywords, CalibrationOptions, choose_formats, observe
 from qengine.quantization.correction import CorrectionEntry, Verdict, correct
+from qengine.quantization.correction.result import summary_of
 from qengine.quantization.qdq.check import check_written
 from qengine.quantization.qdq.pairs import UndecidedFormatError
 from qengine.quantization.qdq.shape_formats import with_formats, with_shape_formats
 from qengine.quantization.qdq.spelling import ACTIVATION_BITS
 from qengine.quantization.qdq.write import Writes, check_rules, quantized_model
+from qengine.results import Record, Result, plain
 from qengine.runtime.options import SessionOptions
 from qengine.runtime.session import InferenceSession
 from qengine.targets import Target
@@ -36,8 +42,8 @@ _SAID_BY_QONNX = ("target", "rules", "rounding", "overflow")
 """Options of a session that a QONNX model can say."""
 
 
-@dataclass(frozen=True)
-class QuantizedModel:
+@dataclass(frozen=True, repr=False)
+class QuantizedModel(Result):
     """A quantized model.
 
     Attributes
@@ -56,6 +62,42 @@ class QuantizedModel:
     check: str
     verdicts: tuple[Verdict, ...] = ()
     target: str | None = None
+
+    @property
+    def summary(self) -> str:
+        """The result in one line."""
+        return f"{summary_of(self.session.graph.name, self.entries, self.verdicts)}; {self.check}"
+
+    def records(self) -> list[Record]:
+        """Return a row for each tensor with a format."""
+        return [{"tensor": name, "format": fmt} for name, fmt in self.session.formats.items()]
+
+    def record(self) -> Record:
+        """Return the formats and what was corrected as an object of plain values."""
+        known = {name: getattr(self, name) for name in ("entries", "verdicts", "check", "target", "notes")}
+        return plain({"formats": self.session.formats, **known})  # type: ignore[no-any-return]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to .onnx, the formats and corrections to .json, or the table of formats to .csv.
+
+        Raises
+        ------
+        OptionError
+            If the file has another ending, or cannot be written.
+        """
+        if Path(path).suffix.lower() == ".onnx":
+            self.write_model(path)
+        elif Path(path).suffix.lower() in (".json", ".csv"):
+            super().save(path)
+        else:
+            raise OptionError(f"cannot save {os.fspath(path)}: the name must end in .onnx, .json or .csv")
+
+    def write_model(self, path: str | os.PathLike[str]) -> None:
+        """Write the ONNX model to a file of any name, whole or not at all; raise OptionError where that fails."""
+        with replacing(path) as temporary:
+            temporary.write_bytes(content := self.model.SerializeToString())
+            if temporary.read_bytes() != content:
+                raise OptionError(f"cannot write {path}: the file does not hold what was written to it")
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -78,9 +120,13 @@ class QuantizedModel:
         return tuple(found)
 
 
+class QuantizeKeywords(CalibrationKeywords, DataKeywords, total=False):
+    """The fields of `CalibrationOptions`, and how data is read, as keyword arguments."""
+
+
 def quantize_model(
     model: str | os.PathLike[str] | bytes | onnx.ModelProto | Graph,
-    data: Feeds | None = None,
+    data: Any = None,
     *,
     recipe: str | Sequence[str] = ("fold",),
     formats: FormatsByName | None = None,
@@ -88,7 +134,8 @@ def quantize_model(
     options: CalibrationOptions | None = None,
     session: SessionOptions | None = None,
     writes: Writes = "qdq",
-    **keywords: Unpack[CalibrationKeywords],
+    provenance: Provenance | None = None,
+    **keywords: Unpack[QuantizeKeywords],
 ) -> QuantizedModel:
     """Return a model as a quantized ONNX model, with its constants corrected and formats chosen on data.
 
@@ -97,7 +144,8 @@ def quantize_model(
     model
         Model that `InferenceSession` takes.
     data
-        List or other iterable of feeds that can be read again. Where formats are given, only corrections need it.
+        Data that `open_dataset` takes; an iterable of mappings that `InferenceSession.run` takes is fed unchanged, one
+        mapping a run. Where formats are given, only corrections need it.
     recipe
         "best", "none", or names of corrections; see `qengine.quantization.correction.correct`.
     formats
@@ -106,7 +154,8 @@ def quantize_model(
         Format of the activations that have none otherwise: those that `formats` does not name, and those that no run of
         the data computed, as in a branch that was never taken.
     options, keywords
-        See `CalibrationOptions`. Activations have 8 or 16 bits where pairs are written.
+        See `CalibrationOptions`. Activations have 8 or 16 bits where pairs are written. And `preprocessing`, `batch`,
+        `limit` and `labels` of the data, see `open_dataset`.
     session
         Options of the runs, of which the limits (``max_...``), `threads` and the target have an effect: formats are
         chosen within its constraints. None for the defaults. For QONNX `target`, `rules`, `rounding` and `overflow`
@@ -114,6 +163,13 @@ def quantize_model(
         a target with pairs where formats are chosen on data.
     writes
         Nodes that round: "qdq", pairs of ONNX, or "qonnx", Quant nodes.
+    provenance
+        Data that the formats come from, for the metadata of the model; None for `data`, if formats are chosen on it.
+
+    Returns
+    -------
+    QuantizedModel
+        The ONNX model, a session that gives the same bits, and what was corrected.
 
     Raises
     ------
@@ -124,8 +180,16 @@ def quantize_model(
         on one that is made up.
     QEngineError
         See `calibrate`, `correct` and `quantized_model`.
+
+    Examples
+    --------
+    >>> import qengine
+    >>> digits = qengine.zoo.find("digits")
+    >>> found = qengine.quantize_model(digits.path, digits.sample().feeds["image"][:50], bits=8)
+    >>> str(found.session.formats["image"]), found.model.graph.node[0].op_type
+    ('UQ0.8', 'QuantizeLinear')
     """
-    check_keywords("quantize_model", keywords, CalibrationKeywords)
+    check_keywords("quantize_model", keywords, QuantizeKeywords)
     runs = session or SessionOptions()
     options = options_with(CalibrationOptions, options, keywords).for_runs(runs)
     limits, observing = runs.in_float32(), options.for_observing(runs)
@@ -137,7 +201,13 @@ def quantize_model(
     check_rules((replace(runs, target=None) if writes == "qdq" and formats is None else runs).rules_of_run(), writes)
     if writes == "qdq" and formats is None and options.activation_word_length not in ACTIVATION_BITS:
         raise OptionError(f"a quantized model stores activations in 8 or 16 bits, not {options.activation_word_length}")
-    graph = model if isinstance(model, Graph) else load(model)
+    graph = graph_of(model)
+    if data is not None:
+        data = runs_of(data, graph, data_keywords(keywords), again=True)
+    if provenance is None and formats is None:
+        provenance = provenance_of(os.fspath(model) if isinstance(model, str | os.PathLike) else graph.name, data)
+    if provenance is not None:
+        graph = replace(graph, metadata={RECORD: json.dumps(provenance.record())})
     unused = graph.tensors() - remove_dead(graph).tensors()
 
     said = _SAID_BY_QONNX if writes == "qonnx" else ()

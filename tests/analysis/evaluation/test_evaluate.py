@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from networks import network, weights
+from PIL import Image
 
 import qengine
 from qengine import InferenceSession, Preprocessing, zoo
@@ -158,3 +159,37 @@ def test_check_names_what_falls_short(digits):
     assert str(found) == f"top1 is {digits.fixed['top1']:.2%}, less than the 100.00% asked for"
     with pytest.raises(OptionError, match="no figure of psnr"):
         digits.check(psnr=30)
+
+
+def test_samples_and_classes_have_the_names_of_folders(tmp_path):
+    pixels = (DIGITS.sample().feeds["image"][:8, 0] * 255).astype(np.uint8)
+    labels = [int(label) for label in DIGITS.sample().labels[:8]]
+    names = [f"number {n}" for n in range(10)]
+    for i, label in enumerate(labels):
+        (tmp_path / names[label]).mkdir(exist_ok=True)
+        Image.fromarray(pixels[i]).save(tmp_path / names[label] / f"{i}.png")
+    for name in names:
+        (tmp_path / name).mkdir(exist_ok=True)
+    found = evaluate(DIGITS.path, tmp_path, preprocessing=Preprocessing(scale=(1 / 255,)), qformat="Q1.2")
+    assert found.samples == 8
+    assert found.worst
+    for one in found.worst:
+        folder, file = one.name.split("/")
+        assert labels[int(file.removesuffix(".png"))] == int(folder.removeprefix("number "))
+
+
+@pytest.mark.parametrize("form", ["array", "pair", "mapping", "labels", "iterable", "dataset"])
+def test_data_in_python(form):
+    x, labels = DIGITS.sample().feeds["image"][:20], DIGITS.sample().labels[:20]
+    data, keywords = {
+        "array": (x, {}),
+        "pair": ((x, labels), {}),
+        "mapping": ({"image": x}, {}),
+        "labels": (x, {"labels": labels}),
+        "iterable": ([(x[:10], labels[:10]), (x[10:], labels[10:])], {}),
+        "dataset": (qengine.open_dataset((x, labels), DIGITS.path, batch=5), {}),
+    }[form]
+    found = evaluate(DIGITS.path, data, qformat="Q2.2", **keywords)
+    wanted = evaluate("digits", limit=20, qformat="Q2.2")
+    assert found.fixed["agreement"] == wanted.fixed["agreement"]
+    assert found.fixed.get("top1") == (None if form in ("array", "mapping") else wanted.fixed["top1"])

@@ -4,6 +4,15 @@ import numpy as np
 import pytest
 from networks import network
 
+from qengine.analysis.sweep import files
+
+
+@pytest.fixture(autouse=True)
+def draws_nothing(monkeypatch):
+    """Sweeps of tests draw no plots, which takes longer than the sweep."""
+    monkeypatch.setattr(files, "write_plots", lambda *_: [])
+    monkeypatch.setattr(files, "write_target_plots", lambda *_: [])
+
 
 def classifier_bytes(seed=1):
     rng = np.random.default_rng(seed)

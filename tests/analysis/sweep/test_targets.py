@@ -10,7 +10,7 @@ from networks import network
 
 import qengine
 from qengine import cli
-from qengine.analysis.sweep import FLOAT32, Grid, Row
+from qengine.analysis.sweep import FLOAT32, Grid, Row, files, target_plots
 from qengine.analysis.sweep.points import Point
 from qengine.analysis.sweep.target_plots import draw_targets
 from qengine.errors import OptionError, TargetError
@@ -162,6 +162,7 @@ def test_a_sweep_runs_each_target_in_its_own_formats_and_compares_them_in_the_sa
 
 
 def test_the_command_shows_targets_side_by_side(classifier, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(files, "write_target_plots", target_plots.write_target_plots)
     model, data = classifier
     monkeypatch.setenv("COLUMNS", "80")
     words = ["sweep", str(model), "--data", str(data), "-o", str(tmp_path / "out")]

@@ -17,7 +17,7 @@ KEYS = {"formats": "formats_file", "rule": "rules"}  # of options that have anot
 OPTIONS = {KEYS.get(field.name, field.name) for field in fields(FixedPointOptions)}
 DOCUMENTED = {
     *("model", "arithmetic", "inputs", "outputs", "written", "evaluated_output", "metrics", "tensors", "formats"),
-    *("islands", "notes", "advice"),
+    *("islands", "preprocessing", "notes", "advice"),
 }
 
 

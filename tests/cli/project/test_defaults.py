@@ -8,6 +8,8 @@ import pytest
 import typer
 
 from qengine.cli.app import COMMANDS, GROUPS, WITHOUT_PROJECT, application
+from qengine.cli.options import panels
+from qengine.cli.project.command import PANEL
 from qengine.cli.project.keys import GROUPED_TABLES, KEYS, OUTPUTS, TABLES
 from qengine.errors import ProjectError
 
@@ -45,8 +47,7 @@ def folder(tmp_path, monkeypatch):
 def parsed(line, changes=""):
     """Return the parameters of a command line that differ from their defaults, and what was printed of them."""
     if changes:
-        with Path("qengine.toml").open("a") as file:
-            file.write(f"\n{changes}\n")
+        Path("qengine.toml").write_text(f"{PROJECT}\n{changes}\n")
     words = line.split()
     root = typer.main.get_command(application(words))
     context = root.make_context("qengine", list(words))
@@ -57,18 +58,22 @@ def parsed(line, changes=""):
         context = command.make_context(command.name, list(words), parent=context)
         command = command.commands[words.pop(0)]
     context = command.make_context(command.name, words, parent=context)
-    plain = {parameter.name: parameter.get_default(context, call=False) for parameter in command.params}
+    plain = {parameter.name: parameter.default for parameter in command.params}
     typed = context.params.items()
     return {
-        name: str(value) if isinstance(value, os.PathLike) else value for name, value in typed if value != plain[name]
+        name: str(value) if isinstance(value, os.PathLike) else value
+        for name, value in typed
+        if value not in (plain[name], ())
     }
 
 
 PICTURES = {"mean": "0.5", "std": "0.25", "layout": "nhwc"}
 SAMPLES = {"data": "d.npz", "limit": 9, "batch": 3}
 ARITHMETIC = {"target": "cmsis-nn-s8", "rounding": "floor"}
+TARGET = {"target": "cmsis-nn-s8"}
 COMMON = {"model": "m.onnx", "threads": 2, "inputs": ["factor=1,2"]}
-VECTORS = str(Path("out") / "vectors")
+REPORT = str(Path("out/report.html"))
+VECTORS = str(Path("out/vectors"))
 
 
 @pytest.mark.parametrize(
@@ -84,27 +89,28 @@ VECTORS = str(Path("out") / "vectors")
             COMMON
             | PICTURES
             | SAMPLES
-            | {"targets": "cmsis-nn-s8", "rounding": "floor", "metric": "sqnr", "out": str(Path("out") / "sweep")},
+            | {"targets": "cmsis-nn-s8", "rounding": "floor", "metric": "sqnr", "out": str(Path("out/sweep"))},
         ),
         ("inspect", COMMON | PICTURES | SAMPLES | ARITHMETIC | {"formats": "f.json"}),
         (
             "quantize",
-            COMMON
-            | PICTURES
-            | SAMPLES
-            | ARITHMETIC
-            | {"formats": "f.json", "out": str(Path("out") / "m_quantized.onnx")},
+            COMMON | PICTURES | SAMPLES | {"formats": "f.json", "out": str(Path("out/m_quantized.onnx"))},
         ),
+        ("run", COMMON | PICTURES | SAMPLES | ARITHMETIC | {"formats": "f.json"}),
         (
             "export c",
             COMMON
             | PICTURES
             | ARITHMETIC
-            | {"data": "d.npz", "batch": 3, "formats": "f.json", "out": str(Path("out") / "c")},
+            | {"data": "d.npz", "batch": 3, "formats": "f.json", "out": str(Path("out/c"))},
         ),
         (
             "export vectors",
             COMMON | PICTURES | ARITHMETIC | {"data": "d.npz", "batch": 3, "formats": "f.json", "out": VECTORS},
+        ),
+        (
+            "report",
+            COMMON | PICTURES | SAMPLES | ARITHMETIC | {"metric": "sqnr", "formats": "f.json", "out": REPORT},
         ),
         ("bench", COMMON | PICTURES | ARITHMETIC | {"data": "d.npz", "batch": 3, "formats": "f.json"}),
         (
@@ -163,15 +169,22 @@ def differences(line, changes=""):
             "inspect --tensors",
             {"tensors": True, **dict.fromkeys((*SAMPLES, *PICTURES, "rounding", "threads"))},
         ),
-        ("quantize --qformat Q4.3", {"qformat": "Q4.3", "formats": None, "bits": 7}),
-        ("quantize --bits 4", {"bits": 4, "formats": None}),
-        ("quantize --method max", {"method": "max", "formats": None, "bits": 7}),
+        ("quantize --qformat Q4.3", {"qformat": "Q4.3", "formats": None, "bits": 7} | TARGET),
+        ("quantize --bits 4", {"bits": 4, "formats": None} | TARGET),
+        ("quantize --method max", {"method": "max", "formats": None, "bits": 7} | TARGET),
+        ("quantize --as qonnx", {"writes": "qonnx"} | ARITHMETIC),
         ("quantize --recipe best", {"recipe": "best"}),
-        ("quantize other.onnx -o o.onnx", {"model": "other.onnx", "out": "o.onnx", "formats": None, "bits": 7}),
+        (
+            "quantize other.onnx -o o.onnx",
+            {"model": "other.onnx", "out": "o.onnx", "formats": None, "bits": 7} | TARGET,
+        ),
+        ("run -i x=a.npy", {"data": None, "limit": None, "batch": None, "inputs": ["factor=1,2", "x=a.npy"]}),
+        ("run -i factor=5", {"inputs": ["factor=5"]}),
+        ("run -i x=a.npy --data e.npz", {"data": "e.npz", "inputs": ["factor=1,2", "x=a.npy"]}),
         ("export vectors -i x=a.npy", {"data": None, "batch": None, "inputs": ["factor=1,2", "x=a.npy"]}),
         ("export vectors -i factor=5", {"inputs": ["factor=5"]}),
         ("sweep --targets all --bits 4", {"targets": "all", "bits": "4"}),
-        ("sweep --no-ssim", {"no_ssim": True}),
+        ("sweep --no-ssim", {"ssim": False}),
     ],
 )
 def test_what_is_typed_goes_first(line, expected):
@@ -183,8 +196,7 @@ def test_labels_belong_to_the_data_of_the_file():
     if not any(parameter.name == "labels" for parameter in command.params):
         pytest.skip("the command has no labels")
     project = PROJECT.replace('data = "d.npz"', 'data = "d.npz"\nlabels = "l.csv"')
-    with Path("qengine.toml").open("w") as file:
-        file.write(project)
+    Path("qengine.toml").write_text(project)
     assert parsed("calibrate")["labels"] == "l.csv"
     assert "labels" not in parsed("calibrate --data e.npz")
     assert "labels" not in parsed("calibrate --data-free")
@@ -194,15 +206,15 @@ def test_labels_belong_to_the_data_of_the_file():
     ("line", "table", "expected"),
     [
         ("sweep", '[sweep]\nbits = "4-8"', {"bits": "4-8"}),
-        ("sweep", "[sweep]\nbits = [4, 6]\nno-ssim = true\njobs = 2", {"bits": "4,6", "no_ssim": True, "jobs": 2}),
+        ("sweep", "[sweep]\nbits = [4, 6]\nssim = false\njobs = 2", {"bits": "4,6", "ssim": False, "jobs": 2}),
         ("sweep --bits 5", "[sweep]\nbits = 4", {"bits": "5"}),
-        ("sweep", '[sweep]\nformats = ["a.json", "b.json"]', {"formats": ["a.json", "b.json"]}),
+        ("sweep", '[sweep]\nformats = ["a.json", "b.json"]', {"formats": [Path("a.json"), Path("b.json")]}),
         ("sweep", '[search]\nbits = "4-8"', {}),
         ("calibrate", "[calibrate]\nbits = 6\nper_channel = false", {"bits": 6, "per_channel": False}),
-        ("quantize", '[quantize]\nmethod = "max"', {"method": "max", "formats": None, "bits": 7}),
-        ("quantize", "[quantize]\nper-channel = true\nbits = 4", {"bits": 4, "formats": None}),
+        ("quantize", '[quantize]\nmethod = "max"', {"method": "max", "formats": None, "bits": 7} | TARGET),
+        ("quantize", "[quantize]\nper-channel = true\nbits = 4", {"bits": 4, "formats": None} | TARGET),
         ("export c", '[export.c]\nname = "net1"', {"name": "net1"}),
-        ("export vectors", "[export.vectors]\nsamples = 2", {"samples": 2}),
+        ("export vectors", "[export.vectors]\nlimit = 2", {"limit": 2}),
         ("calibrate", "[calibrate]\nscale = '1/255'", {"scale": "1/255", "mean": None, "std": None}),
     ],
 )
@@ -213,17 +225,17 @@ def test_tables_of_commands(line, table, expected):
 @pytest.mark.parametrize(
     ("line", "table", "reason"),
     [
-        ("sweep", "[sweep]\nbit = 4", r"line 22: sweep\.bit is not an option of 'qengine sweep'; did you mean 'bits'"),
-        ("sweep", "[sweep]\nno_ssim = 1", r"sweep\.no_ssim is 1; allowed: true or false"),
+        ("sweep", "[sweep]\nbit = 4", r"line 21: sweep\.bit is not an option of 'qengine sweep'; did you mean 'bits'"),
+        ("sweep", "[sweep]\nssim = 1", r"sweep\.ssim is 1; allowed: true or false"),
         ("sweep", "[sweep]\nbits = true", r"sweep\.bits is true; allowed: a number, text, or a list"),
         ("sweep", "[sweep]\nbits = {}", r"sweep\.bits is a table"),
         ("sweep", "[sweep]\nbits = []", r"sweep\.bits is \[\]"),
         (
             "sweep",
             "[sweep]\njobs = 0",
-            r"line 22: sweep\.jobs is not what the option takes: Invalid value for '--jobs'",
+            r"line 21: sweep\.jobs is not what the option takes: Invalid value for '--jobs'",
         ),
-        ("search", "[search]\nbudget = 'soon'", r"search\.budget is not what the option takes"),
+        ("search", "[search]\nseconds = 'soon'", r"search\.seconds is not what the option takes"),
         (
             "calibrate",
             "[calibrate]\noperators = 'x.py'",
@@ -263,9 +275,10 @@ def test_formats_that_no_command_has_written(folder, line, other):
     [
         ("inspect", COMMON),
         ("bench", COMMON | PICTURES | {"data": "d.npz", "batch": 3}),
+        ("report", COMMON | PICTURES | SAMPLES | ARITHMETIC | {"metric": "sqnr", "bits": 7, "out": REPORT}),
         (
             "targets check",
-            PICTURES | {"target": "cmsis-nn-s8", "words": ["check", "m.onnx"], "inputs": ["factor=1,2"], "threads": 2},
+            PICTURES | ARITHMETIC | {"words": ["check", "m.onnx"], "inputs": ["factor=1,2"], "threads": 2},
         ),
     ],
 )
@@ -308,7 +321,7 @@ def test_folders_are_made_for_what_is_written(folder):
 def test_the_file_that_is_named(folder, monkeypatch):
     (folder / "p").mkdir()
     (folder / "p" / "q.toml").write_text('model = "../other.onnx"\nbits = 4')
-    expected = {"model": str(Path("p") / "../other.onnx"), "bits": 4}
+    expected = {"model": str(Path("p/../other.onnx")), "bits": 4}
     for line in ("--project p/q.toml calibrate", "calibrate --project p/q.toml", "calibrate --project=p/q.toml"):
         assert {**parsed(line), "project": None} == {**expected, "project": None}
     monkeypatch.setenv("QENGINE_PROJECT", "p/q.toml")
@@ -327,6 +340,10 @@ def test_a_broken_file_does_not_hide_the_help(folder):
         parsed("calibrate --help")
     with pytest.raises(ProjectError, match=r"qengine\.toml, line 1"):
         parsed("calibrate digits")
+
+
+def test_the_options_stand_in_the_panel_of_the_others():
+    assert PANEL == panels.RUN
 
 
 def test_every_key_is_an_option_of_some_command():
@@ -349,8 +366,7 @@ def test_every_key_is_an_option_of_some_command():
 
 
 def test_every_command_may_have_a_table():
-    coming = {"report"}
-    assert {*TABLES, *WITHOUT_PROJECT} - coming == set(COMMANDS) - coming
+    assert {*TABLES, *WITHOUT_PROJECT} == set(COMMANDS)
     assert {group: commands for group, (_, commands) in GROUPS.items()} == dict(GROUPED_TABLES)
     known = {*TABLES, *(f"{group} {name}" for group, names in GROUPED_TABLES.items() for name in names)}
     assert set(OUTPUTS) <= known
@@ -359,8 +375,7 @@ def test_every_command_may_have_a_table():
 def test_json_stays_alone_on_standard_output(capsys, monkeypatch):
     from qengine import cli
 
-    with Path("qengine.toml").open("w") as file:
-        file.write('model = "digits"\n[preprocessing]\nscale = "1/255"\n')
+    Path("qengine.toml").write_text('model = "digits"\n[preprocessing]\nscale = "1/255"\n')
     assert cli.main(["run", "--json"]) == 0
     printed = capsys.readouterr()
     assert json.loads(printed.out)["model"] == "digits"

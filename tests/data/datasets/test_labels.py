@@ -99,7 +99,7 @@ def test_names_of_classes(tmp_path):
         ("l.csv", 'a.npy,"2\n', "not a table"),
         ("l.csv", "x" * 70000, "line 1 has more than 65,536 characters"),
         ("l.txt", "\0\0", "holds a NUL"),
-        ("l.xml", "2\n0\n1", r"no file that ends in \.csv"),
+        ("l.xml", "2\n0\n1", r"neither a file that ends in \.csv"),
     ],
 )
 def test_text_that_does_not_fit(folder, name, text, message):

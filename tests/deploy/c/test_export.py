@@ -46,7 +46,7 @@ def run(command, folder, status=0):
 
 
 def test_files_and_manifest(tmp_path):
-    project = export(tmp_path / "net", feeds={"net_image": IMAGE})
+    project = export(tmp_path / "net", data={"net_image": IMAGE})
     assert sorted(path.name for path in project.folder.iterdir()) == SPLIT
     assert sorted(project.files) == SPLIT
     manifest = json.loads((project.folder / "kws.json").read_text())
@@ -87,7 +87,7 @@ def test_every_file_says_where_it_came_from(tmp_path):
 @pytest.mark.parametrize("one_file", [False, True])
 def test_the_same_input_gives_the_same_bytes(tmp_path, one_file):
     folders = [
-        export(tmp_path / name, session_of(), one_file=one_file, check=1, feeds={"net_image": IMAGE}).folder
+        export(tmp_path / name, session_of(), one_file=one_file, check=1, data={"net_image": IMAGE}).folder
         for name in "ab"
     ]
     texts = [{path.name: path.read_bytes() for path in folder.iterdir()} for folder in folders]
@@ -171,7 +171,7 @@ def test_no_compiler_warns(tmp_path, one_file):
 
 @needs_gcc
 def test_the_self_test_names_the_operator_that_is_wrong(tmp_path):
-    folder = export(tmp_path / "net", check=2, feeds={"net_image": IMAGE}).folder
+    folder = export(tmp_path / "net", check=2, data={"net_image": IMAGE}).folder
     assert run("make -s check CFLAGS=-O1", folder) == "kws: all 6 tensors are right\n"
     source = (folder / "kws_weights.c").read_text()
     weights = re.search(r"(\w*logits\w*\[\d+\] = \{\s*)(-?\d+)", source)
@@ -226,7 +226,7 @@ def test_a_trace_of_inputs_in_files(tmp_path):
 
 @needs_gcc
 def test_verification(tmp_path):
-    project = export(tmp_path / "net", verify=True, feeds=[{"net_image": IMAGE}, {"net_image": -IMAGE}])
+    project = export(tmp_path / "net", verify=True, data=[{"net_image": IMAGE}, {"net_image": -IMAGE}])
     assert project.verification["equal"]
     assert (project.verification["tensors"], project.verification["samples"]) == (6, 10)
     assert project.manifest["compiled"]["code"] > 0

@@ -139,7 +139,7 @@ def test_two_faults_at_once():
 
 
 def test_json_has_every_key():
-    found = qengine.compare(session(), codes(**ROUNDED_DOWN), frames()[0]).as_json()
+    found = qengine.compare(session(), codes(**ROUNDED_DOWN), frames()[0]).record()
     assert {"equal", "first", "cause", "explained", "inherited", "own", "tensors", "sentence"} <= found.keys()
     assert found["equal"] is False
     assert found["cause"] == "rounding:floor"

@@ -234,8 +234,8 @@ def test_a_folder_is_written_whole_or_not_at_all(made, tmp_path, monkeypatch):
     ("options", "match"),
     [
         ({"kinds": "npy,vhdl"}, "no files of the kind 'vhdl'"),
-        ({"tensors": "yy"}, "the model has no tensor 'yy'; did you mean 'y'"),
-        ({"tensors": ""}, "tensors names no tensor"),
+        ({"fetch": "yy"}, "the model has no tensor 'yy'; did you mean 'y'"),
+        ({"fetch": ""}, "fetch names no tensor"),
         ({"lanes": 0}, "lanes must be a whole number, 1 or more"),
         ({"element_order": "chw"}, "element order 'chw' is not"),
         ({"first_lane": "middle"}, "'low' or 'high'"),
@@ -261,10 +261,10 @@ def test_float32_and_no_samples_are_refused(tmp_path):
 
 
 def test_some_tensors_only(made, tmp_path):
-    pack = export_vectors(made[1], made[2], tmp_path / "p", tensors="p", edges=0, accumulators=True)
+    pack = export_vectors(made[1], made[2], tmp_path / "p", fetch="p", edges=0, accumulators=True)
     assert {p.name for p in (pack.folder / "t/s0").iterdir()} == {"x.npy", "p.npy"}
     assert {p.name for p in (pack.folder / "op").iterdir()} == {"the_p"}
-    with pytest.raises(FeedError, match="exported with other --tensors"):
+    with pytest.raises(FeedError, match="exported with other --fetch"):
         pack.codes("s0", "y")
 
 

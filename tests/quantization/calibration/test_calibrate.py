@@ -335,11 +335,10 @@ def test_an_input_that_holds_nan_is_named():
     ("feeds", "message"),
     [
         ([], "there is no data to calibrate on"),
-        (FEEDS[0], "an iterable of mappings"),
-        ([FEEDS[0], {"z": X[0]}], "run 2 of the data: the model has no input 'z'"),
+        ([FEEDS[0], {"z": X[0]}], r"data\[1\] has no array for input 'x'; it holds 'z'"),
         ([{"x": X[0][:, :2]}], r"run 1 of the data: input 'x' needs shape \[1, 3, 6, 5\]"),
         ([{}], "run 1 of the data: no feed for input 'x'"),
-        ([X[0]], "run 1 of the data: feeds must be a mapping"),
+        ([7], "data has 1 axes; input 'x' needs 4"),
     ],
 )
 def test_data_that_does_not_go_with_the_model(feeds, message):

@@ -114,7 +114,7 @@ def test_without_data():
         ("fold+", "no recipe or correction is named ''"),
         (
             ["fold", "folds"],
-            r"named 'folds'; there are none, best, or steps with \+: fold, equalize, absorb, round, ",
+            r"named 'folds'; .*there are none, best, or steps with \+: fold, equalize, absorb, round, ",
         ),
         ("bias+analytic", "give one of them"),
         (["bias", "analytic"], "give one of them"),
@@ -133,8 +133,9 @@ def test_recipes_are_written_in_one_way():
     assert recipe_name("fold+bias") == "fold+bias"
 
 
-def test_data_that_can_be_read_only_once():
-    with pytest.raises(OptionError, match="read twice"):
-        correct(load(zoo.find("digits").path), fit(8), iter(DATA), "round+bias")
-    with pytest.raises(OptionError, match="read several times"):
-        correct(load(zoo.find("digits").path), fit(8), iter(DATA))
+def test_data_that_can_be_read_only_once_is_kept():
+    graph = load(zoo.find("digits").path)
+    once, again = (correct(graph, fit(8), data, "round+bias") for data in (iter(DATA), DATA))
+    assert once.formats == again.formats
+    for name, array in once.graph.constants.items():
+        np.testing.assert_array_equal(array, again.graph.constants[name])

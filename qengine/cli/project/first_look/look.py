@@ -13,10 +13,11 @@ from qengine.cli.project.first_look.candidates import Candidate, candidates
 from qengine.cli.project.first_look.pictures import Pictures, fitting, read_pictures
 from qengine.cli.project.first_look.trials import Trials, try_all
 from qengine.cli.project.first_look.verdicts import Verdict, verdict
+from qengine.data.applied import base_of
 from qengine.data.channels import CHANNELS, channel_axis
 from qengine.data.datasets import Dataset
 from qengine.data.preprocessing import Preprocessing
-from qengine.data.zoo import Entry
+from qengine.data.zoo import ENTRIES, Entry
 from qengine.errors import FeedError, QEngineError
 from qengine.metrics.tasks import Task
 from qengine.model.graph import Dim, Graph, Value
@@ -97,18 +98,19 @@ def look(
     sized = _sized(data, pictures, height, width)
     options = {key: value for key, value in _typed(sized).items() if value not in (None, False)}
 
-    def open_data(preprocessing: Preprocessing) -> Dataset:
-        return replace(sized, **_as_typed(preprocessing)).open(name, entry, graph, max_elements)
+    base = base_of(None, graph, ENTRIES.get(name) or entry)
 
-    base = sized.data_scale(name, entry)
-    dataset = sized.open(name, entry, graph, max_elements)
+    def open_data(preprocessing: Preprocessing) -> Dataset:
+        return replace(sized, **_as_typed(preprocessing)).open(name, base, graph, max_elements)
+
+    dataset = sized.open(name, base, graph, max_elements)
     is_typed = any(key in typed for key in NORMALIZING)
     own = Candidate("as typed", {key: typed[key] for key in NORMALIZING if key in typed}) if is_typed else None
     known = candidates(channels if isinstance(channels, int) else None, height if isinstance(height, int) else None)
     tried = [*([own] if own else []), *(known if dataset.reads_pixels else [Candidate("unchanged")][bool(own) :])]
     try:
         with np.errstate(all="ignore"):
-            trials = try_all(session, open_data, tried, base, advance=advance)
+            trials = try_all(session, open_data, tried, sized.preprocessing(base), advance=advance)
     except QEngineError as error:
         return Look(inputs, outputs, task, output, classes, dataset, pictures, None, None, options, problem=str(error))
     chosen = verdict(trials, typed=own is not None)

@@ -1,13 +1,12 @@
 """Runs of a model in float32 on a few samples, with each of some preprocessings.
 
-The pixels are read once, and become the numbers of each candidate in memory. Which inputs are made of pixels is found
-by reading the first samples twice, with two scales: those that differ are.
+The pixels are read once, and become the numbers of each candidate in memory.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,7 +27,6 @@ Arrays = Mapping[str, NDArray[Any]]
 MOST_SAMPLES = 256
 """Samples that are tried at most."""
 
-_MOST_READ = 4096
 _SECONDS = 20.0
 _PEAK = 255.0
 
@@ -133,13 +131,13 @@ def try_all(
     """
     plain = Candidate("").preprocessing(base)
     dataset = open_data(plain)
-    pixels = pixel_inputs(open_data, plain) if dataset.reads_pixels else []
+    pixels = [name for name in dataset.pixels if name in dataset.names]
     trials = tuple(Trial(candidate) for candidate in tried)
     declared = {value.name: value for value in session.graph.inputs}
     first: tuple[Task, str, tuple[int, ...], bool] | None = None
     ranges: dict[str, tuple[float, float]] = {}
     end = None
-    for batch in _spread(dataset):
+    for batch in dataset.spread(MOST_SAMPLES):
         for trial in trials:
             preprocessing = trial.candidate.preprocessing(base)
             feeds = {
@@ -162,30 +160,6 @@ def try_all(
     if first is None:
         raise FeedError(f"data {dataset.name} holds no samples")
     return Trials(*first[:3], trials, first[3], ranges)
-
-
-def pixel_inputs(open_data: Callable[[Preprocessing], Dataset], plain: Preprocessing) -> list[str]:
-    """Return the names of the inputs that are made of pixels."""
-    doubled = Preprocessing.of(scale=2.0, base=plain)
-    for one, other in zip(open_data(plain).batches(), open_data(doubled).batches(), strict=False):
-        names = [name for name, array in one.feeds.items() if not np.array_equal(array, other.feeds[name])]
-        if names:
-            return names
-    return []
-
-
-def _spread(dataset: Dataset) -> Iterator[Batch]:
-    """Yield batches that are spread evenly over the data, which may be sorted by class."""
-    count = min(len(dataset), _MOST_READ)
-    step = max(1, -(-count // MOST_SAMPLES))
-    read = taken = 0
-    for i, batch in enumerate(dataset.batches()):
-        if read >= count or taken >= MOST_SAMPLES:
-            return
-        read += batch.count
-        if i % step == 0:
-            taken += batch.count
-            yield batch
 
 
 def _real(session: InferenceSession, feeds: Arrays) -> dict[str, NDArray[Any]]:

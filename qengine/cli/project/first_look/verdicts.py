@@ -13,6 +13,7 @@ _MOST_SCORE = 100.0
 
 _FEW = 8
 _CLEAR = 0.5  # dB between pictures that differ for a reason
+_NEAR = 3.0  # dB between outputs that are about as close to the input
 
 
 @dataclass(frozen=True)
@@ -50,13 +51,22 @@ def verdict(tried: Trials, *, typed: bool) -> Verdict:
     ranked = sorted(sound or range(len(trials)), key=lambda i: _rank(trials[i], tried.task), reverse=True)
     best = ranked[0]
     chosen = 0 if typed else best
-    notes = _notes(tried, ranked, is_measured)
+    notes = [] if typed and not is_measured else _notes(tried, ranked, is_measured)
     if typed and best != 0 and is_measured and _is_clearly_better(trials[best], trials[0]):
         notes.append(f"what was typed gives less than '{trials[best].candidate.name}': is it what the model needs?")
     for i in sound:
-        words[i] = "plausible" if not is_measured and tried.task is not Task.OTHER else ""
-    words[best] = words[best] or ("best" if is_measured else "")
+        words[i] = "plausible" if not is_measured and _is_near(trials[i], trials[best], tried.task) else ""
+    if len(trials) > 1:
+        words[best] = "best" if is_measured else words[best]
+        words[chosen] = words[chosen] if is_measured or typed else "guess"
     return Verdict(chosen, tuple(words), is_measured, tuple(notes))
+
+
+def _is_near(one: Trial, best: Trial, task: Task) -> bool:
+    """Whether an output is as plausible as the best, where no true output is known."""
+    if task is Task.IMAGES:
+        return one.psnr is not None and best.psnr is not None and one.psnr > best.psnr - _NEAR
+    return task is Task.CLASSES
 
 
 def _fault(trial: Trial, tried: Trials) -> str:
@@ -65,20 +75,25 @@ def _fault(trial: Trial, tried: Trials) -> str:
         return "not finite"
     if tried.task is not Task.CLASSES or trial.correct is not None:
         return ""
-    if not trial.are_probabilities and max(abs(trial.low), abs(trial.high)) > _MOST_SCORE:
+    if _is_extreme(trial):
         return "extreme scores"
     others = max(len(other.found) for other in tried.trials)
     return "one class for all" if trial.samples >= _FEW and len(trial.found) == 1 < others else ""
 
 
-def _rank(trial: Trial, task: Task) -> tuple[float, float]:
+def _is_extreme(trial: Trial) -> bool:
+    """Whether scores are so large that the model was hardly trained on such numbers."""
+    return not trial.are_probabilities and max(abs(trial.low), abs(trial.high)) > _MOST_SCORE
+
+
+def _rank(trial: Trial, task: Task) -> tuple[float, ...]:
     """Return figures by which the better of two trials is the larger."""
     if task is Task.CLASSES and trial.correct is not None:
-        return float(trial.correct), trial.likelihood
+        return float(trial.correct), float(not _is_extreme(trial)), trial.likelihood
     if task is Task.CLASSES:
-        return trial.confidence or 0.0, 0.0
+        return (trial.confidence or 0.0,)
     psnr = trial.psnr
-    return (-math.inf if psnr is None else psnr), 0.0
+    return (-math.inf if psnr is None else psnr,)
 
 
 def _is_clearly_better(one: Trial, other: Trial) -> bool:

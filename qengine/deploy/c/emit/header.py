@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from qengine.deploy.c.arena import Arena
 from qengine.deploy.c.emit.float_io import declarations
 from qengine.deploy.c.emit.formats import c_type, macros, order_text, shape_text, value_text
 from qengine.deploy.c.emit.parameters import parameter_of, parameters
+from qengine.deploy.c.emit.pixels import pixel_comment
 from qengine.deploy.c.emit.stamp import Stamp, comment, plain
 from qengine.deploy.c.emit.templates import filled
 from qengine.deploy.c.emit.tensors import axes_of
 from qengine.deploy.c.ir import CNetwork, CTensor
+from qengine.deploy.pixel_codes import PixelCodes
 
 _LEAST_ALIGNMENT = 4
 _TEXT = """#ifndef NET_H
@@ -70,13 +74,13 @@ void net_trace(int32_t id, const void *data, uint32_t bytes);
 """
 
 
-def header(arena: Arena, name: str, stamp: Stamp) -> str:
+def header(arena: Arena, name: str, stamp: Stamp, pixels: Sequence[PixelCodes] = ()) -> str:
     """Return the text of net.h."""
     network = arena.network
     parts = {
         "name": name,
         "upper": name.upper(),
-        "described": "".join(_described(t, role, name) for role, t in _border(network)),
+        "described": "".join(_described(t, role, name, pixels) for role, t in _border(network)),
         "bytes": arena.bytes,
         "alignment": max([_LEAST_ALIGNMENT, *(r.width for r in arena.regions)]),
         "parameters": ", ".join(parameters(network)),
@@ -91,10 +95,11 @@ def _border(network: CNetwork) -> list[tuple[str, CTensor]]:
     return [*(("input", t) for t in network.inputs), *(("output", t) for t in network.outputs)]
 
 
-def _described(tensor: CTensor, role: str, name: str) -> str:
+def _described(tensor: CTensor, role: str, name: str, pixels: Sequence[PixelCodes]) -> str:
     title = "" if tensor.name == parameter_of(tensor) else f" ('{plain(tensor.name)}' in the model)"
     lines = [
         f"{parameter_of(tensor)}{title}: {role}, {shape_text(tensor)}, {c_type(tensor)} {order_text(tensor)}",
         value_text(tensor),
+        *pixel_comment(next((one for one in pixels if one.input == tensor.name), None), name),
     ]
     return comment(lines) + "\n".join(macros(tensor, name)) + "\n\n"

@@ -16,6 +16,7 @@ from qengine.deploy.c.emit.trace import trace_header
 from qengine.deploy.c.emit.weights import externs, weights
 from qengine.deploy.c.ir import CNetwork, Constant
 from qengine.deploy.c.kernel_text import Kernels, blocks, prefixed
+from qengine.deploy.pixel_codes import PixelCodes
 from qengine.model.rules import Rules
 
 NO_STAMP = Stamp("", "", "")
@@ -48,6 +49,7 @@ def source_files(
     stamp: Stamp = NO_STAMP,
     rules: Rules | None = None,
     *,
+    pixels: Sequence[PixelCodes] = (),
     one_file: bool = False,
     ram: int | None = None,
 ) -> Source:
@@ -63,6 +65,8 @@ def source_files(
         First lines of the files.
     rules
         Rules of the session, by which floats become codes; None for those of a run without any.
+    pixels
+        Codes of the pixels of pictures, for comments.
     one_file
         Whether kernels, hook and weights are in the source.
     ram
@@ -76,7 +80,7 @@ def source_files(
     tail = "\n".join([tensor_table(network, name), definitions(network, rules or Rules(), name)])
     kernel_file = _kernels(kernels, name, stamp)
     hook, weight_file = trace_header(name, stamp), weights(constants, name, stamp)
-    files = {f"{name}.h": header(arena, name, stamp)}
+    files = {f"{name}.h": header(arena, name, stamp, pixels)}
     if one_file:
         included = [_without_stamp(hook), _without_stamp(kernel_file), _without_stamp(weight_file)]
         files[f"{name}.c"] = "\n".join([_source_head(name, stamp, ()), *included, text, tail])

@@ -8,9 +8,11 @@ from typing import Any
 from qengine.deploy.c.arena import drawing
 from qengine.deploy.c.emit.formats import c_type, shape_text, value_text
 from qengine.deploy.c.emit.parameters import parameter_of, parameters
+from qengine.deploy.c.emit.pixels import pixel_section
 from qengine.deploy.c.emit.project import Source
 from qengine.deploy.c.emit.stamp import Stamp, plain
 from qengine.deploy.c.emit.templates import filled
+from qengine.deploy.pixel_codes import PixelCodes
 from qengine.qformat import QFormat
 
 _TEXT = """# @name@
@@ -62,7 +64,7 @@ memory.
 A code is `overflow(round(value * 2^n))`, and a value is `code / 2^n`, with n = `@upper@_<NAME>_FRACTION_BITS`.
 Compiled with `-D@upper@_FLOAT_IO`, `@example@` converts a float exactly as the runtime does.
 
-@memory@## Check
+@pixels@@memory@## Check
 
 `@name@_check.c` holds @known@, and a CRC-32 of each tensor that follows from it. Compile all files with
 `-D@upper@_TRACE` and call `@name@_check()`: it returns 0, or 1 + the number of the first operator that computes
@@ -78,7 +80,14 @@ one for each input.
 @notes@"""
 
 
-def readme(source: Source, name: str, stamp: Stamp, manifest: Mapping[str, Any], sources: Sequence[str]) -> str:
+def readme(
+    source: Source,
+    name: str,
+    stamp: Stamp,
+    manifest: Mapping[str, Any],
+    pixels: Sequence[PixelCodes],
+    sources: Sequence[str],
+) -> str:
     """Return the text of README.md.
 
     Parameters
@@ -87,6 +96,8 @@ def readme(source: Source, name: str, stamp: Stamp, manifest: Mapping[str, Any],
         The files in C, their prefix, and where they came from.
     manifest
         Content of net.json.
+    pixels
+        Codes of the pixels of pictures.
     sources
         Files to compile.
     """
@@ -116,6 +127,7 @@ def readme(source: Source, name: str, stamp: Stamp, manifest: Mapping[str, Any],
             for t, role in border
         ),
         example=f"{name}_{coded.c_name}_code(value)" if coded else f"{name}_<NAME>_code(value)",
+        pixels=pixel_section(pixels, name),
         memory=_memory(source),
         known=f"an input ({manifest['check']['known_answer']})",
         notes=_notes(manifest["notes"]),
