@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from qengine.analysis.inspection import Inspection, inspect_model
-from qengine.analysis.progress import Progress
 from qengine.data import zoo
 from qengine.data.datasets import Dataset, in_fast_batches, open_dataset
 from qengine.data.preprocessing import Preprocessing
@@ -22,6 +21,7 @@ from qengine.html_report.options import ReportOptions
 from qengine.model.formats.files import FormatsByName, format_to_json
 from qengine.model.graph import Graph
 from qengine.model.loader import load
+from qengine.progress import Progress
 from qengine.quantization.calibration import CalibrationOptions, calibrate
 from qengine.runtime.options import SessionOptions
 from qengine.runtime.session import InferenceSession
@@ -175,7 +175,7 @@ def _in_fixed_point(
     if dataset is None:
         return None, "", None
     wanted = CalibrationOptions(bits=options.bits, target=settings.target).for_runs(settings)
-    with progress("choosing formats", len(dataset)) as advance, np.errstate(all="ignore"):
+    with progress("choosing formats|samples", len(dataset)) as advance, np.errstate(all="ignore"):
         formats = dict(calibrate(graph, counted(dataset, advance), wanted, settings.in_float32()))
     session = InferenceSession(graph, replace(settings, formats=formats))
     width = wanted.activation_word_length
