@@ -16,6 +16,7 @@ from qengine.atomic_files import check_writable
 from qengine.cli import options
 from qengine.cli.output.blame import as_json, as_tables, write_csv
 from qengine.cli.output.console import progress, status
+from qengine.cli.pixels import with_scale_notes
 from qengine.cli.session import open_session
 from qengine.data import zoo
 from qengine.data.datasets import Dataset
@@ -155,6 +156,7 @@ def run_blame(
             base = data.base(model, session.graph, fixed.formats)
             dataset = data.open(data.data, base, session.graph, limits.max_elements, several=True)
             pixels = data.applied(base, session.graph, dataset)
+            pixels = with_scale_notes(pixels, base, session, dataset, fixed.formats)
         with progress(f"measuring {model}", len(dataset), quiet=json) as advance:
             feeds, advance_part = _fed_in_parts(dataset, advance)
             result = blame(session, feeds, outputs=fetch, groups=blamed.group, advance=advance_part)

@@ -12,6 +12,7 @@ from qengine.cli import options
 from qengine.cli.operators import run_files
 from qengine.cli.output.calibrate import as_json, as_tables
 from qengine.cli.output.console import progress, status
+from qengine.cli.pixels import with_scale_notes
 from qengine.data import zoo
 from qengine.data.applied import Applied
 from qengine.data.datasets import Dataset
@@ -66,7 +67,7 @@ def calibrate(
                 return _saved(model, None, Applied(), calibration, out, is_json=command.json)
             base = data.base(model, graph)
             dataset = data.open(data.data or model, base, graph, limits.max_elements)
-            pixels = data.applied(base, graph, dataset)
+            pixels = with_scale_notes(data.applied(base, graph, dataset), base, graph, dataset)
         with progress(f"calibrating {model}", len(dataset), quiet=command.json) as advance:
             feeds = feeds_of(dataset.batches(), advance)
             observation = observe(graph, feeds, wanted.for_observing(SessionOptions(**vars(limits))))

@@ -12,6 +12,7 @@ from qengine.cli import options
 from qengine.cli.operators import run_files
 from qengine.cli.output.console import status
 from qengine.cli.output.quantize import as_json, as_table
+from qengine.cli.pixels import with_scale_notes
 from qengine.data import zoo
 from qengine.data.provenance import provenance_in_file, provenance_of
 from qengine.errors import OptionError
@@ -85,6 +86,8 @@ def quantize(
         base = data.base(model, graph, formats)
         dataset = None if name is None else data.open(name, base, graph, limits.max_elements, several=True)
         pixels = data.applied(base, graph, dataset)
+        if dataset is not None:
+            pixels = with_scale_notes(pixels, base, graph, dataset)
         provenance = provenance_of(model, dataset) if given is None else provenance_in_file(formats or "")
         session = SessionOptions(**vars(limits), **arithmetic.typed(), target=wanted.target)
         quantized = quantize_model(

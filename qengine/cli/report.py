@@ -14,6 +14,7 @@ from qengine.cli.options.fail_under import answer
 from qengine.cli.options.panels import CHOICE, INPUTS, RUN
 from qengine.cli.output.console import progress
 from qengine.cli.output.report import as_json, as_text
+from qengine.cli.pixels import with_scale_notes
 from qengine.cli.session import check_meaning
 from qengine.data import zoo
 from qengine.errors import OptionError
@@ -113,7 +114,10 @@ def report(
     graph = load(zoo.path_of(model))
     base, name = data.base(model, graph, fixed.formats), data.data or (model if entry else None)
     preprocessing = data.preprocessing(base)
-    pixels = data.applied(base, graph, None if name is None else data.open(name, base, graph, kernels.max_elements))
+    dataset = None if name is None else data.open(name, base, graph, kernels.max_elements)
+    pixels = data.applied(base, graph, dataset)
+    if dataset is not None:
+        pixels = with_scale_notes(pixels, base, graph, dataset, fixed.formats)
     given = data.arrays(graph, preprocessing, kernels.max_elements) if data.inputs else None
     wanted = ReportOptions(
         bits=choice.bits,
@@ -125,6 +129,7 @@ def report(
         else parsing.some_widths("--curve", choice.curve),
         quick=choice.quick,
         metric=choice.metric,
+        labels=data.labels,
         inputs=given,
         preprocessing=preprocessing,
         batch=data.batch,

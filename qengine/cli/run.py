@@ -20,6 +20,7 @@ from qengine.cli.options.panels import INPUTS
 from qengine.cli.output.console import status
 from qengine.cli.output.result import RunResult
 from qengine.cli.output.run import as_json, as_tables
+from qengine.cli.pixels import with_scale_notes
 from qengine.cli.session import open_session
 from qengine.data import zoo
 from qengine.data.images import planes_of
@@ -124,6 +125,7 @@ def run(
         sample = entry.sample(preprocessing) if entry else None
         pixels = source.applied(base, session.graph, others=sample.pixels_beside(given) if sample else ())
         feeds = {**(sample.feeds if sample else {}), **given}
+        pixels = with_scale_notes(pixels, base, session, feeds, fixed.formats)
         containers = [name for name in names if _is_container(session, name)]
         tensors = [name for name in names if name not in containers]
         comparison = compare(session, reference, feeds, tensors) if session.in_fixed_point and tensors else None

@@ -18,6 +18,7 @@ from qengine.cli import options, parsing, search_options
 from qengine.cli.operators import run_files
 from qengine.cli.output.console import progress, status
 from qengine.cli.output.search import as_json, as_tables
+from qengine.cli.pixels import with_scale_notes
 from qengine.data import zoo
 from qengine.data.provenance import provenance_of
 from qengine.errors import OptionError
@@ -70,7 +71,7 @@ def search(
         graph = load(zoo.path_of(model))
         base = data.base(model, graph)
         dataset = data.open(name, base, graph, kernels.max_elements, several=True)
-        pixels = data.applied(base, graph, dataset)
+        pixels = with_scale_notes(data.applied(base, graph, dataset), base, graph, dataset)
 
     # The code of registered operators is in no key.
     keep = None if out is None or command.operators else out.with_name(f"{out.name}.measured")

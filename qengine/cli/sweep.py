@@ -94,6 +94,7 @@ def sweep(
         print(text, file=sys.stderr)  # noqa: T201
         raise
     pixels = applied(base, preprocessing, result.pixels.inputs, typed=data.typed_options())
+    pixels = pixels.with_notes(result.pixels.notes)
     return (as_json if json else as_tables)(result, pixels, result.written, result.notes)
 
 

@@ -107,7 +107,7 @@ def test_json(capsys, model, photos, tmp_path):
     assert [one["name"] for one in found["tensors"]] == ["x", "r", "w", "c", "y"]
     assert found["written"] == [out]
     assert found["notes"] == ["input 'x' is unsigned, as it was never negative: what is negative becomes 0"]
-    assert json.loads((tmp_path / "f.json").read_text()) == found["formats"]
+    assert read_formats(tmp_path / "f.json") == found["formats"]
     percentile = json.loads(told(capsys, model, "--data", photos, "--method", "percentile", "--json"))
     assert percentile["percentile"] == 99.99
 

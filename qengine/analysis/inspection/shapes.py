@@ -1,5 +1,6 @@
 """Shapes of a model's tensors, as far as they follow from the given inputs and shapes."""
 
+import shlex
 from collections.abc import Mapping
 from math import prod
 from typing import Any
@@ -71,14 +72,15 @@ def feeds_of(
         shape = shapes.get(name, _bound(value, lengths))
         listed = ", ".join("?" if n is None else str(n) for n in shape or ())
         what = f"input '{name}' ({value.dtype} {'of any rank' if shape is None else f'[{listed}]'})"
+        typed = shlex.quote(name)
         if name not in own:
             if shape is None or name in decisive or not all(isinstance(n, int) for n in shape):
                 missing[name] = f"shapes that depend on '{name}' are unknown: its operator decides them in a run"
         elif name in decisive:
-            missing[name] = f"shapes depend on the elements of {what}: give them (-i {name}=VALUE, inputs=)"
+            missing[name] = f"shapes depend on the elements of {what}: give them (-i {typed}=VALUE, inputs=)"
         elif shape is None or not all(isinstance(n, int) for n in shape):
             lengths_to_give = "N,..." if shape is None else ",".join("?" if n is None else str(n) for n in shape)
-            missing[name] = f"shapes depend on that of {what}: give it (--shape {name}={lengths_to_give}, shapes=)"
+            missing[name] = f"shapes depend on that of {what}: give it (--shape {typed}={lengths_to_give}, shapes=)"
         whole = tuple(n if isinstance(n, int) else 1 for n in shape or ())
         if prod(whole) > max_elements:
             raise UnsupportedError(f"{what} has more than {max_elements:,} elements (--max-elements, max_elements=)")

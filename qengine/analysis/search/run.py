@@ -130,7 +130,7 @@ def search(
             except NeedsRun as reason:
                 raise UnsupportedError(
                     f"the data decides how this model runs ({reason}), and no tensor can be rounded alone; "
-                    "choose word lengths for all at once instead (qengine sweep)"
+                    "choose word lengths for all at once instead (qengine sweep MODEL -o results)"
                 ) from None
             return job.search(choices)
 

@@ -42,6 +42,7 @@ from qengine.data.applied import FormatsFiles, applied, base_of
 from qengine.data.datasets import Dataset, in_fast_batches, open_dataset, write_spilled
 from qengine.data.datasets.runs import Feeds, Runs
 from qengine.data.preprocessing import Preprocessing
+from qengine.data.scale_check import scale_notes
 from qengine.data.zoo import Entry
 from qengine.errors import OptionError, QEngineError, SweepError, UnsupportedError
 from qengine.keywords import check_keywords, options_with
@@ -159,6 +160,8 @@ class _SweepRun:
         self._source = replace(source, batch=self._dataset.batch, preprocessing=self._dataset.preprocessing)
         self._pixels = applied(base, self._dataset.preprocessing, self._dataset.pixels)
         self._runs = Runs(self._dataset.batches, len(self._dataset))
+        notes = scale_notes(self._reference, self._runs.first.feeds, self._pixels, base)
+        self._pixels = self._pixels.with_notes(notes)
         self._context = Context(
             graph_digest(self._graph),
             self._dataset.digest,

@@ -29,7 +29,7 @@ _PARTS = {
 def as_json(written: WrittenReport, pixels: Applied) -> str:
     """Return the JSON object, in lines of ASCII."""
     known = {"path": written.path, **record(written.facts), "preprocessing": pixels.record}
-    return as_object({**known, "notes": (*written.facts.notes, *pixels.notes)})
+    return as_object({**known, "notes": [*dict.fromkeys((*written.facts.notes, *pixels.notes))]})
 
 
 def as_text(written: WrittenReport, pixels: Applied) -> str:
