@@ -14,7 +14,7 @@ import numpy as np
 
 from qengine.analysis.inspection import Inspection, inspect_model
 from qengine.data import zoo
-from qengine.data.datasets import Dataset, open_dataset, samples_at_once
+from qengine.data.datasets import Dataset, in_fast_batches, open_dataset
 from qengine.data.preprocessing import Preprocessing
 from qengine.errors import OptionError
 from qengine.html_report.options import ReportOptions
@@ -148,9 +148,7 @@ def _dataset(data: Any, graph: Graph, options: ReportOptions, settings: SessionO
         "max_elements": settings.max_elements,
     }
     found = open_dataset(data, graph, labels=options.labels, batch=options.batch, **given)
-    if options.batch is None and not isinstance(data, Dataset) and (more := samples_at_once(graph, found)) > 1:
-        return found.regrouped(more, None)
-    return found
+    return found if isinstance(data, Dataset) else in_fast_batches(found, graph, options.batch)
 
 
 def _in_fixed_point(
