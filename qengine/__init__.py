@@ -51,6 +51,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a test compares them with
     from qengine.quantization.calibration import calibrate as calibrate
     from qengine.quantization.correction import CorrectedModel as CorrectedModel
     from qengine.quantization.correction import correct as correct
+    from qengine.quantization.data_free import calibrate_without_data as calibrate_without_data
     from qengine.quantization.qdq import QuantizedModel as QuantizedModel
     from qengine.quantization.qdq import quantize_model as quantize_model
     from qengine.results import Result as Result
@@ -94,6 +95,7 @@ _MODULE_OF = {
     "bench": "analysis.bench",
     "blame": "analysis.blame",
     "calibrate": "quantization.calibration",
+    "calibrate_without_data": "quantization.data_free",
     "compare": "deploy.compare",
     "correct": "quantization.correction",
     "dequantize": "qformat",

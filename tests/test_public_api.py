@@ -49,6 +49,7 @@ NAMES = {
     "bench",
     "blame",
     "calibrate",
+    "calibrate_without_data",
     "compare",
     "correct",
     "dequantize",

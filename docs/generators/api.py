@@ -21,7 +21,8 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "quantize": (
         "Choose formats and write models",
         (
-            *("calibrate", "Calibration", "CalibrationOptions", "correct", "CorrectedModel"),
+            *("calibrate", "calibrate_without_data", "Calibration", "CalibrationOptions"),
+            *("correct", "CorrectedModel"),
             *("quantize_model", "QuantizedModel"),
         ),
     ),

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from qengine.cli import completion
-from qengine.cli.typed_words import read_words
+from qengine.cli.typed import remember
+from qengine.cli.typed_words import read_words, with_typed
 from qengine.cli.warnings_shown import show_warnings
 from qengine.errors import QEngineError
 
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if (asked := os.environ.get(completion.VARIABLE, "")).startswith("complete_"):
         return completion.respond(asked)
+    remember(words)
     _make_safe()
     show_warnings()
     try:
@@ -48,10 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         answer = app(words or ["--help"], prog_name="qengine", standalone_mode=False)
         if isinstance(answer, str):
-            sys.stdout.write(answer)
+            sys.stdout.write(with_typed(answer, words))
         sys.stdout.flush()
     except QEngineError as error:
-        return _fail(error)
+        return _fail(QEngineError(with_typed(str(error), words)))
     except (KeyboardInterrupt, abort):
         return _INTERRUPTED
     except (BrokenPipeError, SystemExit):  # Typer exits when the reader of its help has closed the pipe

@@ -8,8 +8,8 @@ from qengine.analysis.environment import environment
 from qengine.cli import options
 from qengine.cli.answer import Answer
 from qengine.cli.options.panels import RUN
-from qengine.cli.output.console import status
 from qengine.cli.output.doctor import as_json, as_tables
+from qengine.cli.output.progress import status
 
 NoCheck = Annotated[
     bool,
@@ -20,13 +20,15 @@ _UNSOUND = 1
 
 
 def doctor(*, no_check: NoCheck = False, json: options.Json = False) -> str:
-    """Show the machine, the versions and the settings, and check that kernels give the bits of the reference.
+    """Show what a bug report needs, and check that kernels are right.
 
     qengine doctor
 
     qengine doctor --json > environment.json
+
+    Kernels are right where they give the bits of the reference.
     """
-    with status("checking kernels", quiet=json):
+    with status("checking kernels", quiet=False):
         found = environment(checks=not no_check)
     text = (as_json if json else as_tables)(found)
     return text if found.is_sound else Answer(text, _UNSOUND)

@@ -15,7 +15,7 @@ from qengine.cli.answer import Answer
 from qengine.cli.command_line import written_line
 from qengine.cli.operators import run_files
 from qengine.cli.output import c as output_of_c
-from qengine.cli.output.console import status
+from qengine.cli.output.progress import status
 from qengine.cli.output.vectors import as_json, as_tables
 from qengine.cli.session import open_session
 from qengine.data import zoo
@@ -188,7 +188,7 @@ def vectors(
     kernels: options.KernelOptions,
     command: options.CommandOptions,
 ) -> str:
-    """Write a golden pack for a hardware team: codes of every tensor, edge vectors, a mutation score, test benches.
+    """Write a golden pack for a hardware team: codes, edge vectors, test benches.
 
     qengine export vectors digits --qformat Q4.3 --limit 4 --as hex -o pack
 
@@ -200,7 +200,7 @@ def vectors(
     settings = fixed.session_options(kernels)
     run_files(command.operators or [])
     name = data.data or (model if entry else None)
-    with status(f"exporting {model}", quiet=command.json), np.errstate(all="ignore"):
+    with status(f"exporting {model}", quiet=command.quiet), np.errstate(all="ignore"):
         session = open_session(zoo.path_of(model), settings)
         if not session.in_fixed_point:
             raise OptionError("vectors are codes of a run in fixed point: give a --qformat or --formats")
@@ -237,7 +237,7 @@ def c(
     kernels: options.KernelOptions,
     command: options.CommandOptions,
 ) -> str:
-    """Write a network as C99 that computes the codes of the runtime: no malloc, no float, with a self-test.
+    """Write a network as C99, with a self-test: no malloc, no float.
 
     qengine export c digits --qformat Q4.3 -o net --verify
 
@@ -248,6 +248,8 @@ def c(
     An input that decides shapes, as -i factor=1,1,3,3, is a constant in C. What C cannot compute is refused by name.
 
     Exit status: 1 where --verify finds a tensor that differs, 2 for an error.
+
+    It computes the codes of the runtime.
     """
     from qengine.deploy.c import COptions, export_c  # not for other exports, which they would slow down
 
@@ -256,7 +258,7 @@ def c(
     check_folder(out, is_c_folder)
     settings = fixed.session_options(kernels)
     run_files(command.operators or [])
-    with status(f"exporting {model}", quiet=command.json), np.errstate(all="ignore"):
+    with status(f"exporting {model}", quiet=command.quiet), np.errstate(all="ignore"):
         session = open_session(zoo.path_of(model), settings)
         lengths = parsing.shapes(shapes or [], session.graph)
         base = data.base(model, session.graph, fixed.formats)

@@ -76,7 +76,10 @@ def of_command(command: Any, context: Any) -> str:
     lines = [f"{_bold('Usage:')} {usage}", "", *_wrapped(summary, width), ""]
     lines += _examples(examples, width)
     for one in arguments:
-        lines += [_bold(metavar_of(one)), *_wrapped(meaning_of(one), width, "  "), ""]
+        text = meaning_of(one)
+        if one.required and one.metavar == "MODEL" and any(other.name == "project" for other in params):
+            text = text.replace("Needed.", "Needed, here or in a project file.", 1)
+        lines += [_bold(metavar_of(one)), *_wrapped(text, width, "  "), ""]
     for title, panel in panels_of(options):
         lines += [_bold(title), *(line for one in panel for line in _option(one, width)), ""]
     for paragraph in remarks:
@@ -232,9 +235,27 @@ def _examples(examples: Sequence[str], width: int) -> list[str]:
         return []
     lines = []
     for example in examples:
-        folded = _wrapped(example, width - 4)
+        folded = _folded(example, width - 6)
         lines += [f"  {'  ' * bool(i)}{part}{_ON * (i < len(folded) - 1)}" for i, part in enumerate(folded)]
     return [_bold("Examples"), *lines, ""]
+
+
+def _folded(example: str, width: int) -> list[str]:
+    """Return the parts of a command line that are not longer than a width; an option stays with its value."""
+    units: list[str] = []
+    for word in example.split(" "):
+        follows = units and units[-1].startswith("-") and " " not in units[-1] and not word.startswith(("-", "&&"))
+        if follows or (units and word == "&&"):
+            units[-1] = f"{units[-1]} {word}"
+        else:
+            units.append(word)
+    lines = [units[0]]
+    for unit in units[1:]:
+        if lines[-1].endswith("&&") or len(lines[-1]) + 1 + len(unit) > width:
+            lines.append(unit)
+        else:
+            lines[-1] += f" {unit}"
+    return lines
 
 
 def _grouped(commands: dict[str, Any]) -> list[tuple[str, list[str]]]:

@@ -11,18 +11,19 @@ from qengine.atomic_files import check_writable, replacing
 from qengine.cli import options
 from qengine.cli.operators import run_files
 from qengine.cli.options.panels import INPUTS
-from qengine.cli.output.console import progress, status
 from qengine.cli.output.init import Initialized, as_json, as_tables
+from qengine.cli.output.progress import progress, status
 from qengine.cli.project.file import read_project
 from qengine.cli.project.find import NAME
 from qengine.cli.project.first_look.look import look
 from qengine.cli.project.template import template
 from qengine.data import zoo
 from qengine.errors import ProjectError
-from qengine.model.loader import load
 from qengine.runtime.options import SessionOptions
 from qengine.runtime.session import InferenceSession
 from qengine.targets import Target
+
+_PERCENT = 100
 
 Out = Annotated[
     Path,
@@ -43,12 +44,14 @@ def init(
     limits: options.LimitOptions,
     command: options.CommandOptions,
 ) -> str:
-    """Look at a model and its data, and write a project file: the other commands take from it what is not typed.
+    """Look at a model and its data, and write a project file.
 
     qengine init model.onnx --data photos && qengine calibrate && qengine run
 
     The model runs in float32 on some samples with the usual preprocessings. With labels the best is written; without
     them one that is plausible, for you to check. What is typed, such as --mean, is written unchanged.
+
+    The other commands take from the project file what is not typed.
     """
     if os.path.lexists(out) and not force:
         raise ProjectError(f"{out} is there already: change it, give --force to replace it, or another name with -o")
@@ -59,15 +62,14 @@ def init(
     entry = zoo.find(model)
     name = data.data or (model if entry else None)
     with np.errstate(all="ignore"):
-        with status(f"reading {model}", quiet=command.json):
-            graph = load(zoo.path_of(model))
+        with status(f"reading {model}", quiet=command.quiet):
             session = InferenceSession(zoo.path_of(model), SessionOptions(**vars(limits)))
-        with progress(f"looking at {model}", 1, quiet=command.json) as advance:
-            found = look(graph, session, data, name, entry, limits.max_elements, advance)
+        with progress(f"looking at {model}", _PERCENT, quiet=command.quiet) as advance:
+            found = look(session, data, name, entry, limits.max_elements, lambda share: advance(share * _PERCENT))
     values: dict[str, Any] = {
         "model": model,
         "data": name,
-        "labels": getattr(data, "labels", None),
+        "labels": data.labels,
         "target": target.target,
         "formats": "formats.json",
         "output": "results",

@@ -10,8 +10,8 @@ from qengine.cli import options, parsing
 from qengine.cli.blame import BlameOptions, run_blame
 from qengine.cli.operators import run_files
 from qengine.cli.options.panels import RUN
-from qengine.cli.output.console import status
 from qengine.cli.output.inspect import as_json, as_tables
+from qengine.cli.output.progress import status
 from qengine.cli.session import check_meaning
 from qengine.data import zoo
 from qengine.errors import OptionError
@@ -35,7 +35,7 @@ def inspect(
     limits: options.LimitOptions,
     command: options.CommandOptions,
 ) -> str:
-    """Show a model's operators, which of them have no fixed-point rule, its parameters, work and shapes.
+    """Show operators, weights, work and shapes; with data, the noise of each tensor.
 
     qengine inspect model.onnx --shape input=1,3,224,224 --qformat Q4.3 --tensors
 
@@ -47,15 +47,17 @@ def inspect(
     in fixed point and in float32, and each tensor is rounded alone, and left out of the rounding alone: the one that
     causes the most noise at the output comes first. --group does the same with blocks of tensors. --fetch names other
     tensors at which noise is measured.
+
+    Operators without a rule in fixed point are marked: they compute in float32.
     """
     run_files(command.operators or [])
     if data.data is not None:
         if tensors or shapes:
             raise OptionError(f"{'--tensors' if tensors else '--shape'} has no meaning with --data")
-        return run_blame(model, fixed, limits, data, blamed, fetch, json=command.json)
+        return run_blame(model, fixed, limits, data, blamed, fetch, json=command.json, quiet=command.quiet)
     _check_without_data(data, fixed, blamed, limits, fetch)
     entry = zoo.find(model)
-    with status(f"reading {model}", quiet=command.json), np.errstate(all="ignore"):
+    with status(f"reading {model}", quiet=command.quiet), np.errstate(all="ignore"):
         graph = load(zoo.path_of(model))
         lengths = parsing.shapes(shapes or [], graph)
         given = data.arrays(graph, data.preprocessing(data.base(model, graph)), limits.max_elements)

@@ -10,8 +10,9 @@ import typer
 from qengine.atomic_files import check_writable
 from qengine.cli import options
 from qengine.cli.operators import run_files
-from qengine.cli.output.console import status
+from qengine.cli.output.progress import status
 from qengine.cli.output.quantize import as_json, as_table
+from qengine.cli.pixels import with_scale_notes
 from qengine.data import zoo
 from qengine.data.provenance import provenance_in_file, provenance_of
 from qengine.errors import OptionError
@@ -60,12 +61,14 @@ def quantize(
     limits: options.LimitOptions,
     command: options.CommandOptions,
 ) -> str:
-    """Write a model as a quantized ONNX model with power-of-two scales; qengine runs it bit for bit.
+    """Write a quantized ONNX model, with power-of-two scales.
 
-    qengine quantize digits --bits 8 --recipe best -o digits_q.onnx && qengine run digits_q.onnx -i image=digit.png
+    qengine quantize digits --bits 8 --recipe best -o digits_q.onnx && qengine run digits_q.onnx --data digits
 
     Formats come from --formats and --qformat, or are chosen on the data as by `qengine calibrate`. With given formats
     --target gives rules alone, which only --as qonnx can write.
+
+    The written model has the same bits in qengine.
     """
     wanted = choice.calibration_options()
     given = None if formats is None else read_formats(formats)
@@ -78,11 +81,13 @@ def quantize(
     name = data.data or (model if entry else None)
     if name is None and ((given is None and qformat is None) or reads_data):
         raise OptionError("--data is needed: give the samples to choose formats or corrections on")
-    with status(f"quantizing {model}", quiet=command.json), np.errstate(all="ignore"):
+    with status(f"quantizing {model}", quiet=command.quiet), np.errstate(all="ignore"):
         graph = load(zoo.path_of(model))
         base = data.base(model, graph, formats)
         dataset = None if name is None else data.open(name, base, graph, limits.max_elements, several=True)
         pixels = data.applied(base, graph, dataset)
+        if dataset is not None:
+            pixels = with_scale_notes(pixels, base, graph, dataset)
         provenance = provenance_of(model, dataset) if given is None else provenance_in_file(formats or "")
         session = SessionOptions(**vars(limits), **arithmetic.typed(), target=wanted.target)
         quantized = quantize_model(

@@ -12,8 +12,9 @@ from qengine.cli import options, parsing
 from qengine.cli.operators import run_files
 from qengine.cli.options.fail_under import answer
 from qengine.cli.options.panels import CHOICE, INPUTS, RUN
-from qengine.cli.output.console import progress
+from qengine.cli.output.progress import progress
 from qengine.cli.output.report import as_json, as_text
+from qengine.cli.pixels import with_scale_notes
 from qengine.cli.session import check_meaning
 from qengine.data import zoo
 from qengine.errors import OptionError
@@ -88,7 +89,7 @@ def report(
     limits: options.ThresholdOptions,
     command: options.CommandOptions,
 ) -> str:
-    """Write a report on a model in fixed point: one HTML file that needs nothing else.
+    """Write a report on a model in fixed point, as one HTML file.
 
     qengine report digits -o report.html
 
@@ -97,6 +98,8 @@ def report(
     qengine report model.onnx --data photos --formats formats.json --quick -o report.html
 
     Without formats, they are chosen from the data. A part that cannot be computed says why.
+
+    The file needs nothing else, and no network.
 
     Exit status: 0, 1 where a figure of --fail-under is not reached, 2 for an error.
     """
@@ -111,7 +114,10 @@ def report(
     graph = load(zoo.path_of(model))
     base, name = data.base(model, graph, fixed.formats), data.data or (model if entry else None)
     preprocessing = data.preprocessing(base)
-    pixels = data.applied(base, graph, None if name is None else data.open(name, base, graph, kernels.max_elements))
+    dataset = None if name is None else data.open(name, base, graph, kernels.max_elements)
+    pixels = data.applied(base, graph, dataset)
+    if dataset is not None:
+        pixels = with_scale_notes(pixels, base, graph, dataset, fixed.formats)
     given = data.arrays(graph, preprocessing, kernels.max_elements) if data.inputs else None
     wanted = ReportOptions(
         bits=choice.bits,
@@ -123,6 +129,7 @@ def report(
         else parsing.some_widths("--curve", choice.curve),
         quick=choice.quick,
         metric=choice.metric,
+        labels=data.labels,
         inputs=given,
         preprocessing=preprocessing,
         batch=data.batch,
@@ -133,7 +140,7 @@ def report(
 
     @contextmanager
     def shown(what: str, total: int) -> Iterator[object]:
-        with progress(f"{model}: {what}", total, quiet=command.json) as advance:
+        with progress(f"{model}: {what}", total, quiet=command.quiet) as advance:
             yield advance
 
     written = write_report(

@@ -17,9 +17,10 @@ from qengine.cli.evaluation import SavedOutputs, evaluate_data
 from qengine.cli.operators import run_files
 from qengine.cli.options.fail_under import answer
 from qengine.cli.options.panels import INPUTS
-from qengine.cli.output.console import status
+from qengine.cli.output.progress import status
 from qengine.cli.output.result import RunResult
 from qengine.cli.output.run import as_json, as_tables
+from qengine.cli.pixels import with_scale_notes
 from qengine.cli.session import open_session
 from qengine.data import zoo
 from qengine.data.images import planes_of
@@ -82,7 +83,7 @@ def run(
     failing: options.ThresholdOptions,
     command: options.CommandOptions,
 ) -> str:
-    """Run a model on an input, or on all samples of data. With a format: in fixed point, and compared with float32.
+    """Run a model on an input, or on data; with a format, compared with float32.
 
     qengine run srcnn --qformat Q4.3 -o out.png
 
@@ -111,9 +112,10 @@ def run(
             fetch=output.fetch,
             max_elements=kernels.max_elements,
             json=command.json,
+            quiet=command.quiet,
         )
     _refuse_data_options(source)
-    with status(f"running {model}", quiet=command.json), np.errstate(all="ignore"):
+    with status(f"running {model}", quiet=command.quiet), np.errstate(all="ignore"):
         session = open_session(path, settings)
         _check_out(output.out, output.raw, session)
         base = source.base(model, session.graph, fixed.formats)
@@ -124,6 +126,7 @@ def run(
         sample = entry.sample(preprocessing) if entry else None
         pixels = source.applied(base, session.graph, others=sample.pixels_beside(given) if sample else ())
         feeds = {**(sample.feeds if sample else {}), **given}
+        pixels = with_scale_notes(pixels, base, session, feeds, fixed.formats)
         containers = [name for name in names if _is_container(session, name)]
         tensors = [name for name in names if name not in containers]
         comparison = compare(session, reference, feeds, tensors) if session.in_fixed_point and tensors else None

@@ -16,8 +16,9 @@ from qengine.analysis.search import search as find_formats
 from qengine.atomic_files import check_writable
 from qengine.cli import options, parsing, search_options
 from qengine.cli.operators import run_files
-from qengine.cli.output.console import progress, status
+from qengine.cli.output.progress import progress, status
 from qengine.cli.output.search import as_json, as_tables
+from qengine.cli.pixels import with_scale_notes
 from qengine.data import zoo
 from qengine.data.provenance import provenance_of
 from qengine.errors import OptionError
@@ -38,7 +39,7 @@ def search(
     kernels: options.KernelOptions,
     command: options.CommandOptions,
 ) -> str:
-    """Find the fewest bits, tensor by tensor, in which a model is still good enough on data.
+    """Find the fewest bits, tensor by tensor, that are still good enough on data.
 
     qengine search digits --max-drop 1% --cost bit-operations -o f.json && qengine run digits --formats f.json
 
@@ -66,11 +67,11 @@ def search(
         raise OptionError("--data is needed: the samples that the model is evaluated on")
     name = data.data or model
     run_files(command.operators or [])
-    with status(f"reading {model}", quiet=command.json), np.errstate(all="ignore"):
+    with status(f"reading {model}", quiet=command.quiet), np.errstate(all="ignore"):
         graph = load(zoo.path_of(model))
         base = data.base(model, graph)
         dataset = data.open(name, base, graph, kernels.max_elements, several=True)
-        pixels = data.applied(base, graph, dataset)
+        pixels = with_scale_notes(data.applied(base, graph, dataset), base, graph, dataset)
 
     # The code of registered operators is in no key.
     keep = None if out is None or command.operators else out.with_name(f"{out.name}.measured")
@@ -94,7 +95,7 @@ def search(
             ),
             session=SessionOptions(**arithmetic.typed(), **vars(kernels)),
             calibration=calibration,
-            progress=lambda name, total: progress(f"{model}: {name}", total, quiet=command.json),
+            progress=lambda name, total: progress(f"{model}: {name}", total, quiet=command.quiet),
         )
     result = replace(result, provenance=provenance_of(model, dataset))
     if out is not None:

@@ -17,25 +17,38 @@ Formats are then chosen from histograms as ever. A distribution has no outliers 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine.data.datasets import graph_of
 from qengine.errors import QEngineError, UnsupportedError
+from qengine.keywords import check_keywords, options_with
 from qengine.model.graph import Graph, Node, Value
 from qengine.model.ops.operator import find
 from qengine.model.passes import fold_constants, fold_gemm_factors, remove_dead
 from qengine.model.passes.affine_terms import is_constant_batchnorm
-from qengine.quantization.calibration import Calibration, CalibrationOptions, Observation, choose_formats, observe
+from qengine.quantization.calibration import (
+    Calibration,
+    CalibrationKeywords,
+    CalibrationOptions,
+    Observation,
+    choose_formats,
+    observe,
+)
 from qengine.quantization.calibration.histogram import Histogram
 from qengine.quantization.calibration.sums import before_activations
 from qengine.quantization.correction.layers import Layer, check_real, linear_layers
 from qengine.quantization.correction.statistics import Normal, channel_normals
 from qengine.runtime.options import SessionOptions
 from qengine.runtime.session import InferenceSession
+
+if TYPE_CHECKING:
+    import onnx  # noqa: TID251 - for the type checker only
 
 Reals = NDArray[np.float64]
 
@@ -128,11 +141,47 @@ def _observe(graph: Graph, options: SessionOptions | None) -> tuple[Observation,
 
 
 def calibrate_without_data(
-    graph: Graph, options: CalibrationOptions | None = None, session: SessionOptions | None = None
+    model: str | os.PathLike[str] | bytes | onnx.ModelProto | Graph,
+    options: CalibrationOptions | None = None,
+    session: SessionOptions | None = None,
+    **keywords: Unpack[CalibrationKeywords],
 ) -> Calibration:
-    """Return a format for every tensor of a model without data; see `observe_without_data` and `choose_formats`."""
+    """Return a format for every tensor of a model without data, from its BatchNormalization.
+
+    Parameters
+    ----------
+    model
+        Model that `InferenceSession` takes, before its BatchNormalization is folded.
+    options
+        Rules by which formats are chosen; None for the defaults.
+    session
+        Options of a run on made-up inputs, of which the limits and `threads` have an effect; None for the defaults.
+    keywords
+        Single fields of `CalibrationOptions`, such as ``bits=6``; they replace those of `options`.
+
+    Returns
+    -------
+    Calibration
+        The formats; notes say which ranges are guesses.
+
+    Raises
+    ------
+    UnsupportedError
+        If the model has no BatchNormalization, or does not run on random inputs.
+    QEngineError
+        If the model cannot be read, or an option is not valid.
+
+    Examples
+    --------
+    >>> import qengine
+    >>> formats = qengine.calibrate_without_data(qengine.zoo.path_of("digits"), bits=8)
+    >>> formats["block1.relu1"]
+    'UQ3.5'
+    """
+    check_keywords("calibrate_without_data", keywords, CalibrationKeywords)
+    graph = graph_of(model)
     session = session or SessionOptions()
-    options = (options or CalibrationOptions()).for_runs(session)
+    options = options_with(CalibrationOptions, options, keywords).for_runs(session)
     observation, known = _observe(graph, options.for_observing(session))
     calibration = choose_formats(observation, options)
     other = [one.name for one in calibration.tensors if one.kind != "constant" and one.name not in known]

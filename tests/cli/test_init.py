@@ -1,6 +1,7 @@
 """`qengine init`: what it finds of models and data, which preprocessing it chooses, and the file that it writes."""
 
 import json
+import re
 import tomllib
 
 import numpy as np
@@ -47,6 +48,7 @@ def shown(capsys, *words, status=0):
 
 
 def found(capsys, *words):
+    capsys.readouterr()
     return json.loads(shown(capsys, *words, "--json").out)
 
 
@@ -149,7 +151,7 @@ def test_pictures_without_targets_are_compared_with_the_input(folder, capsys):
     bright(folder / "photos", (0, 50, 100, 150), channels=3, size=(9, 12))
     result = found(capsys, "m.onnx", "--data", "photos")
     assert result["preprocessing"] == {"scale": "1/255"}
-    assert result["pictures"] == {"count": 4, "sizes": [[9, 12]]}
+    assert result["picture_sizes"] == [[9, 12]]
 
 
 def test_several_inputs_and_no_pictures(folder, capsys):
@@ -201,6 +203,7 @@ def test_data_that_the_model_does_not_run_on(folder, capsys):
     ("words", "reason"),
     [
         (["m.onnx", "--data", "gone"], "there is no .*'gone'"),
+        (["m.onnx", "--labels", "l.csv", "--no-data"], "--labels are those of samples: give --data"),
         (["gone.onnx"], "there is no file 'gone.onnx'"),
         (["m.onnx", "--target", "cmsis"], "cmsis"),
         (["m.onnx", "--scale", "x"], "--scale 'x' is not a number"),
@@ -212,10 +215,11 @@ def test_data_that_the_model_does_not_run_on(folder, capsys):
 def test_mistakes(folder, capsys, words, reason):
     (folder / "m.onnx").write_bytes(classifier(0.5))
     bright(folder / "photos", (1, 2))
-    words = [*words, *([] if "--data" in words else ["--data", "photos"])]
+    words = [*words, *([] if "--data" in words or "--no-data" in words else ["--data", "photos"])]
+    words = [word for word in words if word != "--no-data"]
     printed = shown(capsys, *words, status=2)
     assert printed.out == ""
-    assert pytest.importorskip("re").search(reason, printed.err.splitlines()[-1])
+    assert re.search(reason, printed.err.splitlines()[-1])
     assert not (folder / "qengine.toml").exists()
 
 
@@ -235,6 +239,22 @@ def test_a_file_elsewhere_has_paths_relative_to_it(folder, capsys):
     assert result["next"] == "qengine inspect --project p/a.toml"
     assert tomllib.loads((folder / "p" / "a.toml").read_text())["model"] == "../m.onnx"
     assert cli.main(["inspect", "--project", "p/a.toml"]) == 0
+
+
+def test_labels_in_a_file_and_class_folders(folder, capsys):
+    (folder / "m.onnx").write_bytes(classifier(0.5))
+    bright(folder / "photos", (100, 160) * 6)
+    (folder / "l.csv").write_text("".join(f"{i:02}.png,{i % 2}\n" for i in range(12)))
+    result = found(capsys, "m.onnx", "--data", "photos", "--labels", "l.csv")
+    assert (result["labels"], result["preprocessing"]) == (True, {"scale": "1/255"})
+    assert read_project("qengine.toml").get("labels") == "l.csv"
+    assert cli.main(["calibrate"]) == 0
+    (folder / "classes").mkdir()
+    for name, values in (("no", [100] * 6), ("yes", [160] * 6)):
+        bright(folder / "classes" / name, values)
+    result = found(capsys, "m.onnx", "--data", "classes", "--force")
+    assert (result["labels"], result["preprocessing"]) == (True, {"scale": "1/255"})
+    assert any("0 is 'no'" in note for note in result["notes"])
 
 
 def test_samples_that_are_sorted_by_class(folder, capsys):

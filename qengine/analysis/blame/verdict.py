@@ -63,7 +63,7 @@ def _remedy_for_all(found: Blame) -> str:
     """Return what helps where the noise of many tensors adds up."""
     constants, activations = found.constants_db, found.activations_db
     per_channel = sum(one.suggestion is not None and one.suggestion.text == PER_CHANNEL for one in found.tensors)
-    recipe = "or try a recipe (qengine quantize --recipe best)"
+    recipe = "or try a recipe (qengine quantize MODEL --recipe best -o quantized.onnx)"
     if constants is None or activations is None or abs(constants - activations) < _LARGE_GAIN_DB:
         return f"Give all of them a longer word (each bit is worth about 6 dB), {recipe}"
     if constants < activations:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -14,18 +14,19 @@ from numpy.typing import NDArray
 from qengine.analysis.evaluation.result import Evaluation, MetricFigures
 from qengine.analysis.evaluation.samples import Classes, WorstSamples
 from qengine.analysis.paired_run import ComparedOutput, run_paired
-from qengine.analysis.progress import Progress, silent
 from qengine.analysis.report import RunTotals
 from qengine.data import zoo
 from qengine.data.applied import Base, applied, base_of
 from qengine.data.datasets import Batch, Dataset, Labels, in_fast_batches, open_dataset
 from qengine.data.preprocessing import Preprocessing
+from qengine.data.scale_check import scale_notes
 from qengine.errors import OptionError, QEngineError, UnsupportedError
 from qengine.keywords import check_keywords, options_with
 from qengine.metrics.declaration import Metric, Reference, all_metrics, find_metric
 from qengine.metrics.meter import Meter
 from qengine.metrics.tasks import Outputs, Task, check_labels, task_of
 from qengine.model.graph import Graph
+from qengine.progress import Progress, working
 from qengine.runtime.options import SessionKeywords, SessionOptions
 from qengine.runtime.session import InferenceSession
 
@@ -112,11 +113,15 @@ def evaluate(
     base = _base(model, session, data, formats if isinstance(formats, str | os.PathLike) else None)
     dataset, names = _opened(model, session, data, labels, preprocessing or base.preprocessing, inputs, batch, limit)
     scale = preprocessing or dataset.preprocessing
-    applied(base, dataset.preprocessing, dataset.pixels, typed=("preprocessing",) if preprocessing else ())
+    pixels = applied(base, dataset.preprocessing, dataset.pixels, typed=("preprocessing",) if preprocessing else ())
     work = _Evaluation(session, scale, metrics, outputs, collect)
-    with (progress or silent)("evaluating", len(dataset)) as advance, np.errstate(all="ignore"):
+    with (progress or working)("evaluating", len(dataset)) as advance, np.errstate(all="ignore"):
         for number, one in enumerate(dataset.batches(), 1):
             try:
+                if number == 1:
+                    work.note(
+                        scale_notes(session, one.feeds, pixels, base, has_formats=session.options.formats is not None)
+                    )
                 work.add(one, has_labels=dataset.labels is not None)
             except OptionError:
                 raise
@@ -198,6 +203,10 @@ class _Evaluation:
         self._task, self._output = Task.OTHER, self._outputs[0]
         self._meters: list[Meter] = []
         self._worst, self._classes = WorstSamples(_WORST, has_classes=False), Classes()
+
+    def note(self, notes: Iterable[str]) -> None:
+        """Add remarks for the user."""
+        self._notes |= dict.fromkeys(notes)
 
     def add(self, batch: Batch, *, has_labels: bool) -> None:
         """Run a batch, and add its figures."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Unpack
@@ -109,10 +110,11 @@ def target_notes(session: InferenceSession) -> list[str]:
     """Return a note on what breaks the constraints of the target of a session; none where nothing does."""
     target = session.options.target
     found = list(violations_of(session, target)) if isinstance(target, Target) else []
-    if not found:
+    if not found or not isinstance(target, Target):
         return []
     more = f"; {len(found) - 1} more" if found[1:] else ""
-    return [f"not on the target: {found[0]}{more} (qengine targets check lists all)"]
+    listing = f"qengine targets check MODEL --target {shlex.quote(str(target.name))} lists all"
+    return [f"not on the target: {found[0]}{more} ({listing})"]
 
 
 def _plan(session: InferenceSession, inputs: Mapping[str, Any], notes: list[str]) -> Plan | None:

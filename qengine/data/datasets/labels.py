@@ -56,6 +56,8 @@ def give_labels(source: Source, labels: Labels, data: str, number_of_classes: in
                 f"{what} hold {len(classes)} names, and the model has {number_of_classes} classes: give their numbers, "
                 "or for a folder a classes.txt in it, with the name of every class on a line"
             )
+        if classes and not source.classes:
+            source.notes = (*source.notes, f"labels: {len(classes)} names in alphabetical order, 0 is '{classes[0]}'")
     if len(numbers) != len(source):
         raise FeedError(f"{what} are {len(numbers):,}, and data {data} has {len(source):,} samples: give one for each")
     check_range(numbers, what, number_of_classes)

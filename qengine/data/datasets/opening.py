@@ -55,7 +55,7 @@ def open_dataset(
         these and labels or true outputs; or an iterable of samples or batches, such as a data loader of torch, which
         is iterated once and kept in memory. The page on data in the documentation lists all.
     model
-        The model, as `InferenceSession` takes it, or a session.
+        The model, as `InferenceSession` takes it, the name of a bundled one, or a session.
     labels
         Labels that the data does not hold: an array or list, a file (.csv, .txt, .npy), a mapping by file name, or for
         a table the name of the column.
@@ -86,7 +86,7 @@ def open_dataset(
     >>> import numpy as np
     >>> import qengine
     >>> pixels = np.zeros((20, 28, 28), np.uint8)
-    >>> data = qengine.open_dataset((pixels, [0, 1] * 10), qengine.zoo.path_of("digits"), batch=8)
+    >>> data = qengine.open_dataset((pixels, [0, 1] * 10), "digits", batch=8)
     >>> data
     <Dataset arrays: 20 samples of image, with labels>
     >>> [feeds["image"].shape for feeds in data]
@@ -128,10 +128,12 @@ def open_dataset(
 
 
 def graph_of(model: Any) -> Graph:
-    """Return the graph of a model, as `InferenceSession` takes it, or of a session."""
+    """Return the graph of a model, as `InferenceSession` takes it, of a bundled one by its name, or of a session."""
     if isinstance(model, Graph):
         return model
-    return model.graph if isinstance(model, InferenceSession) else load(model)
+    if isinstance(model, InferenceSession):
+        return model.graph
+    return load(zoo.ENTRIES[model].path if isinstance(model, str) and model in zoo.ENTRIES else model)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -49,7 +50,8 @@ def feeds_of_shapes(
                 raise OptionError(f"input '{name}' is given with shape {list(np.shape(given[name]))} and another one")
             continue
         if name in session.network.value_inputs:
-            raise FeedError(f"input '{name}' decides shapes, which C has fixed: give its value, as with -i {name}=...")
+            typed = shlex.quote(f"{name}=VALUE")
+            raise FeedError(f"input '{name}' decides shapes, which C has fixed: give its value, as with -i {typed}")
         shape = _given_shape(value, wanted[name]) if name in wanted else _default_shape(value, notes)
         if value.dtype is None:
             raise OptionError(f"input '{name}' is not a tensor, and C has tensors only")
@@ -84,7 +86,7 @@ def _default_shape(value: Value, notes: list[str]) -> tuple[int, ...]:
         listed = ",".join("?" if n is None else str(n) for n in value.shape)
         raise OptionError(
             f"input '{value.name}' has shape {listed}, and that of C is fixed: give it, as with "
-            f"--shape {value.name}={','.join(map(str, _example(value.shape)))}"
+            f"--shape {shlex.quote(value.name)}={','.join(map(str, _example(value.shape)))}"
         )
     if value.shape and not isinstance(value.shape[0], int):
         notes.append(f"input '{value.name}' takes one sample: the length of its first axis is open in the model")

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
-from qengine.data.datasets import data_keywords, runs_of
+from qengine.data.datasets import DataKeywords, data_keywords, runs_of
 from qengine.deploy.c_folder import is_c_folder
 from qengine.deploy.compare.c_subject import subject_of_c
 from qengine.deploy.compare.comparison import compare_dump
@@ -24,9 +24,15 @@ from qengine.deploy.compare.readers import read_dump
 from qengine.deploy.compare.result import Cause, Comparison, Fault, TensorResult
 from qengine.deploy.compare.subject import Subject
 from qengine.errors import DumpError, OptionError
+from qengine.keywords import check_keywords, options_with
+from qengine.runtime.options import SessionKeywords, SessionOptions
 from qengine.runtime.session import InferenceSession
 
 __all__ = ["Cause", "Comparison", "Fault", "Subject", "TensorResult", "compare", "compare_dump", "read_dump"]
+
+
+class CompareKeywords(SessionKeywords, DataKeywords, total=False):
+    """The fields of `SessionOptions`, and how data is read, as keyword arguments."""
 
 
 def compare(
@@ -34,9 +40,9 @@ def compare(
     dump: str | os.PathLike[str] | Mapping[str, Any] | Dump | InferenceSession,
     data: Any = None,
     *,
-    layout: str = "auto",
+    element_order: str = "auto",
     pairs: bool = True,
-    **options: Any,
+    **options: Unpack[CompareKeywords],
 ) -> Comparison:
     """Compare what a device computed with what a model computes in fixed point, and name the cause of a difference.
 
@@ -50,12 +56,12 @@ def compare(
     data
         Data that `open_dataset` takes: inputs of the run, or a list of those of several samples, are fed unchanged.
         None where the dump has the inputs, or for a pack.
-    layout
+    element_order
         Order of the elements in the dump, such as "NHWC"; "auto" to find it.
     pairs
         Whether two faults at once are tried where no single one explains everything.
     options
-        Fields of `SessionOptions`, such as ``formats="formats.json"``, for a model that is not a session yet; and
+        Fields of `SessionOptions`, such as ``formats="formats.json"``; those of a session are replaced. And
         `preprocessing`, `batch`, `limit` and `labels` of the data, see `open_dataset`.
 
     Returns
@@ -80,11 +86,12 @@ def compare(
     >>> found.equal, found.first.tensor, found.cause.name
     (False, 'image', 'rounding:floor')
     """
+    check_keywords("compare", options, CompareKeywords)
     subject = subject_of(model, data, options)
     read = _dump_of_session(dump, subject) if isinstance(dump, InferenceSession) else _dump(dump)
     if not subject.samples:
         subject = subject_of_inputs(subject.session, read, subject.aliases)
-    return compare_dump(subject, read, layout, pairs=pairs)
+    return compare_dump(subject, read, element_order, pairs=pairs)
 
 
 def subject_of(model: Any, feeds: Any, options: Mapping[str, Any]) -> Subject:
@@ -95,7 +102,7 @@ def subject_of(model: Any, feeds: Any, options: Mapping[str, Any]) -> Subject:
     options = {name: value for name, value in options.items() if name not in reading}
     if is_pack_folder(model):
         if feeds is not None or options:
-            given = "feeds" if feeds is not None else next(iter(options))
+            given = "data" if feeds is not None else next(iter(options))
             raise OptionError(f"a pack has inputs, formats and rules of its own: leave out {given}")
         return subject_of_pack(model)
     if is_c_folder(model):
@@ -106,7 +113,10 @@ def subject_of(model: Any, feeds: Any, options: Mapping[str, Any]) -> Subject:
             return found
         own = list(runs_of(feeds, found.session, reading))
         return Subject(found.session, own, [str(i) for i in range(len(own))], found.aliases)
-    session = model if isinstance(model, InferenceSession) else InferenceSession(model, **options)
+    if not isinstance(model, InferenceSession):
+        session = InferenceSession(model, **options)
+    else:
+        session = model.with_options(options_with(SessionOptions, model.options, options)) if options else model
     if feeds is None:
         return Subject(session)
     samples = list(runs_of(feeds, session, reading))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from math import prod
 
@@ -38,7 +39,8 @@ def _feeds(session: InferenceSession, dumped: tuple[DumpedTensor, ...], aliases:
         if one is None:
             names = ", ".join(f"'{d.name}'" for d in dumped[:4])
             raise DumpError(
-                f"the dump has no input '{value.name}' (it has {names}): give it with -i {value.name}=FILE, or --data"
+                f"the dump has no input '{value.name}' (it has {names}): "
+                f"give it with -i {shlex.quote(value.name)}=FILE, or --data"
             )
         dtype = value.dtype or np.dtype(np.float32)
         shape = _shape(value.shape, one, fmt, dtype)

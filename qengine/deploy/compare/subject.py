@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -172,7 +173,7 @@ def feeds_of_codes(tensors: Sequence[Tensor], codes: Mapping[str, Array]) -> dic
     for tensor in tensors:
         if tensor.name not in codes:
             raise DumpError(
-                f"the dump has no input '{tensor.name}': give it with -i {tensor.name}=FILE, or --data DATA"
+                f"the dump has no input '{tensor.name}': give it with -i {shlex.quote(tensor.name)}=FILE, or --data"
             )
         array = codes[tensor.name]
         if tensor.format is not None:

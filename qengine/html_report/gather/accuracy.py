@@ -148,29 +148,34 @@ class _Sweeps:
     def of(self, grid: Grid, notes: list[str]) -> Sweep | None:
         """Return the results of a grid; None, with a note, where it cannot be computed."""
         subject, options = self.subject, self.subject.options
-        if subject.data is None or options.labels is not None:
-            notes.append("word lengths and targets are swept over data on disk with labels of its own alone")
-            return None
         settings = replace(subject.settings.in_float32(), strict=subject.settings.strict)
         try:
             return sweep(
                 subject.path,
                 self.folder / "sweep",
                 grid,
-                SweepOptions(
-                    data=subject.data,
-                    inputs=options.inputs,
-                    preprocessing=options.preprocessing,
-                    batch=options.batch,
-                    limit=options.limit,
-                    ssim=not options.quick and _has_ssim(),
-                ),
+                self._options(ssim=not options.quick and _has_ssim()),
                 session=settings,
                 progress=subject.progress,
             )
         except QEngineError as error:
             notes.append(f"not among the word lengths and targets: {error}")
             return None
+
+    def _options(self, *, ssim: bool) -> SweepOptions:
+        """Return the data as the sweep opens it by itself, or as it is in memory."""
+        subject, options = self.subject, self.subject.options
+        if subject.data is None:
+            return SweepOptions(data=subject.dataset, ssim=ssim)
+        return SweepOptions(
+            data=subject.data,
+            labels=options.labels,
+            inputs=options.inputs,
+            preprocessing=options.preprocessing,
+            batch=options.batch,
+            limit=options.limit,
+            ssim=ssim,
+        )
 
     def widths(self, notes: list[str]) -> tuple[int, ...]:
         """Return the word lengths of the curve, fewer for much data."""

@@ -88,6 +88,13 @@ def _text(option: str, value: object) -> list[str]:
     return [] if value is None else [option, str(value)]
 
 
+def _spelled(value: object) -> str:
+    """Return a value as people type it: a whole fraction such as 1/255, or all digits."""
+    if isinstance(value, float) and value and 1.0 / value == round(1.0 / value) and abs(value) < 1.0:
+        return f"1/{round(1.0 / value)}"
+    return f"{value:g}" if isinstance(value, float) and value == round(value) else str(value)
+
+
 def _preprocessing(subject: Subject) -> list[str]:
     """Return the options of preprocessing that was given and is not that of a bundled set or model."""
     entry = zoo.ENTRIES.get(subject.data or "") or zoo.ENTRIES.get(subject.path)
@@ -96,7 +103,7 @@ def _preprocessing(subject: Subject) -> list[str]:
     for name in ("scale", "mean", "resize", "crop", "convert"):
         value = getattr(own, name)
         if value != getattr(usual, name) and value:
-            words += [f"--{name}", ",".join(f"{one:.9g}" if isinstance(one, float) else str(one) for one in value)]
+            words += [f"--{name}", ",".join(map(_spelled, value))]
     if own.bgr and not usual.bgr:
         words.append("--bgr")
     return words + (["--layout", own.layout] if own.layout and own.layout != usual.layout else [])

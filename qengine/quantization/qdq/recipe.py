@@ -19,6 +19,7 @@ from qengine.model.graph import RECORD, Graph
 from qengine.model.ops.operator import find
 from qengine.model.passes import remove_dead
 from qengine.model.steps import Rows
+from qengine.progress import working
 from qengine.qformat import QFormat
 from qengine.quantization.calibration import CalibrationKeywords, CalibrationOptions, choose_formats, observe
 from qengine.quantization.correction import CorrectionEntry, Verdict, correct
@@ -32,6 +33,7 @@ from qengine.results import Record, Result, plain
 from qengine.runtime.options import SessionOptions
 from qengine.runtime.session import InferenceSession
 from qengine.targets import Target
+from qengine.targets.run_rules import RulesOption
 
 if TYPE_CHECKING:
     import onnx  # noqa: TID251 - for the type checker only
@@ -120,7 +122,17 @@ class QuantizedModel(Result):
 
 
 class QuantizeKeywords(CalibrationKeywords, DataKeywords, total=False):
-    """The fields of `CalibrationOptions`, and how data is read, as keyword arguments."""
+    """The fields of `CalibrationOptions`, rules and limits of `SessionOptions`, and how data is read, as keywords."""
+
+    rules: RulesOption | str | os.PathLike[str] | None
+    rounding: str | None
+    threads: int | None
+    max_elements: int
+    max_memory: int | str | None
+    max_iterations: int
+
+
+_OF_SESSION = ("rules", "rounding", "overflow", "threads", "max_elements", "max_memory", "max_iterations")
 
 
 def quantize_model(
@@ -154,7 +166,8 @@ def quantize_model(
         the data computed, as in a branch that was never taken.
     options, keywords
         See `CalibrationOptions`. Activations have 8 or 16 bits where pairs are written. And `preprocessing`, `batch`,
-        `limit` and `labels` of the data, see `open_dataset`.
+        `limit` and `labels` of the data, see `open_dataset`; and rules and limits of the session, which replace those
+        of `session`.
     session
         Options of the runs, of which the limits (``max_...``), `threads` and the target have an effect: formats are
         chosen within its constraints. None for the defaults. For QONNX `target`, `rules`, `rounding` and `overflow`
@@ -189,7 +202,8 @@ def quantize_model(
     ('UQ0.8', 'QuantizeLinear')
     """
     check_keywords("quantize_model", keywords, QuantizeKeywords)
-    runs = session or SessionOptions()
+    of_session = {name: value for name, value in keywords.items() if name in _OF_SESSION}
+    runs = options_with(SessionOptions, session, of_session)
     options = options_with(CalibrationOptions, options, keywords).for_runs(runs)
     limits, observing = runs.in_float32(), options.for_observing(runs)
     if formats is None and data is None:
@@ -220,7 +234,8 @@ def quantize_model(
             # Corrections remove results that nothing reads, such as the last state of a GRU; a calibration names them.
             found = {name: fmt for name, fmt in (formats or {}).items() if name not in unused}
         else:
-            found = choose_formats(observe(changed, data, observing), options).formats
+            with working("choosing formats"):
+                found = choose_formats(observe(changed, data, observing), options).formats
         return found if qformat is None else _with_rest(changed, found, qformat)
 
     corrected = correct(graph, formats_of, data, recipe, limits)
@@ -233,7 +248,8 @@ def quantize_model(
             raise
         fixed = with_formats(fixed, dict.fromkeys(error.names, QFormat.of(qformat)))
         written = quantized_model(fixed, writes)
-    check = check_written(fixed, written, data)
+    with working("comparing what was written with the session"):
+        check = check_written(fixed, written, data)
     is_said = writes == "qonnx" and runs.target is not None
     target = options.target.name if isinstance(options.target, Target) and not is_said else None
     return QuantizedModel(written, fixed, corrected.entries, check, corrected.verdicts, target)

@@ -234,7 +234,7 @@ def test_a_report_tells_the_first():
     clean, broken = (compare(session, session.in_float32(), feeds).notes for session in sessions)
     assert not any("not on the target" in note for note in clean)
     (note,) = [note for note in broken if note.startswith("not on the target: 'W' (Conv): the code -128")]
-    assert "; 1 more (qengine targets check lists all)" in note
+    assert "; 1 more (qengine targets check MODEL --target mine lists all)" in note
 
 
 DIGITS = qengine.zoo.find("digits")

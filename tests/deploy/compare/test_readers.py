@@ -153,9 +153,9 @@ def test_layouts_are_no_errors(name):
 @pytest.mark.parametrize("layout", ["NHWC", "nhwc"])
 def test_a_given_layout_is_that_of_images(layout):
     dump = {name: nhwc(array).reshape(-1) for name, array in codes().items()}
-    result = compared(dump, layout=layout)
+    result = compared(dump, element_order=layout)
     assert result.equal, result.sentence
-    assert not compared(dump, layout="NCHW").equal
+    assert not compared(dump, element_order="NCHW").equal
 
 
 def test_one_operator_that_reverses_channels():
@@ -171,8 +171,8 @@ def test_one_operator_that_reverses_channels():
 
 
 def test_a_layout_that_does_not_exist():
-    with pytest.raises(OptionError, match="there is no layout 'NQ'; give auto, or one such as NCHW"):
-        compared(codes(), layout="NQ")
+    with pytest.raises(OptionError, match="no element order is named 'NQ'; give auto, or one such as NCHW"):
+        compared(codes(), element_order="NQ")
 
 
 def test_a_tensor_that_cannot_be_read():

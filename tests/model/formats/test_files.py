@@ -4,7 +4,7 @@ import pytest
 from model.formats.sessions import CHAIN, Q, session
 
 from qengine.errors import FormatError
-from qengine.model.formats.files import read_formats
+from qengine.model.formats.files import read_formats, read_record, write_formats
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,22 @@ def test_files_that_cannot_be_read(tmp_path):
         read_formats(tmp_path)
     with pytest.raises(FormatError, match=r"null"):
         read_formats("a\0b")
+
+
+def test_the_record_of_the_data_is_no_format(tmp_path):
+    path, record = tmp_path / "formats.json", {"version": "1", "preprocessing": {"scale": [0.5]}}
+    write_formats(path, {"c": "Q2.5"}, record)
+    assert (read_formats(path), read_record(path)) == ({"c": "Q2.5"}, record)
+    assert session(CHAIN, path, qformat="Q4.3").formats["c"] == Q("Q2.5")
+    as_read = json.loads(path.read_text())  # as people give it in Python
+    assert session(CHAIN, as_read, qformat="Q4.3").formats["c"] == Q("Q2.5")
+    write_formats(path, {"c": "Q2.5"})
+    assert read_record(path) is None
+
+
+@pytest.mark.parametrize(
+    "formats", [{"qengine": "Q1.6"}, {"qengine": ["Q1.6"], "qengine_": "Q2.5"}, {"qengine_": "Q1.6"}]
+)
+def test_a_tensor_may_have_the_name_of_the_record(tmp_path, formats):
+    write_formats(tmp_path / "f.json", formats, {"data": "d"})
+    assert (read_formats(tmp_path / "f.json"), read_record(tmp_path / "f.json")) == (formats, {"data": "d"})

@@ -18,7 +18,7 @@ from qengine.data.channels import CHANNELS, channel_axis
 from qengine.data.datasets import Dataset
 from qengine.data.preprocessing import Preprocessing
 from qengine.data.zoo import ENTRIES, Entry
-from qengine.errors import FeedError, QEngineError
+from qengine.errors import FeedError, OptionError, QEngineError
 from qengine.metrics.tasks import Task
 from qengine.model.graph import Dim, Graph, Value
 from qengine.runtime.session import InferenceSession
@@ -57,7 +57,6 @@ class Look:
 
 
 def look(
-    graph: Graph,
     session: InferenceSession,
     data: DataOptions,
     name: str | None,
@@ -69,8 +68,8 @@ def look(
 
     Parameters
     ----------
-    graph, session
-        The model, and the model in float32.
+    session
+        The model in float32.
     data
         Options of the data as typed.
     name
@@ -87,10 +86,13 @@ def look(
     QEngineError
         If there is no such data, or what was typed has another form.
     """
+    graph = session.graph
     inputs, outputs = tuple(graph.inputs), tuple(graph.outputs)
     task, output, classes = declared_task(outputs)
     typed = {key: value for key, value in _typed(data).items() if value not in (None, False)}
     if name is None:
+        if data.labels is not None:
+            raise OptionError("--labels are those of samples: give --data with it")
         return Look(inputs, outputs, task, output, classes, None, None, None, None, typed)
     picture = _picture_input(graph, data)
     height, width, channels = (None, None, None) if picture is None else _size(picture, data.layout)

@@ -30,21 +30,19 @@ class Pictures:
 
     Attributes
     ----------
-    count : number of files.
     sizes : height and width of those that were read, each once.
     conversions : names in `CONVERSIONS`: the changes that a model with some number of channels needs.
     """
 
-    count: int
     sizes: tuple[tuple[int, int], ...]
     conversions: tuple[str, ...]
 
-    def described(self) -> str:
-        """Return the number and the sizes in words, width first."""
+    def described(self, count: int) -> str:
+        """Return a number of pictures and their sizes in words, width first."""
         least = min(self.sizes, key=lambda size: size[0] * size[1])
         most = max(self.sizes, key=lambda size: size[0] * size[1])
         words = f"{least[1]} x {least[0]}" + (f" to {most[1]} x {most[0]}" if least != most else "")
-        return f"{self.count:,} picture{'s' * (self.count != 1)}, {words}"
+        return f"{count:,} picture{'s' * (count != 1)}, {words}"
 
 
 def read_pictures(data: str, channels: int | None) -> Pictures | None:
@@ -70,7 +68,7 @@ def read_pictures(data: str, channels: int | None) -> Pictures | None:
         needed |= {"alpha"} if mode in _ALPHA else set()
         needed |= {"depth"} if deep else set()
     order = ("grey", "alpha", "depth")
-    return Pictures(len(files), tuple(sizes), tuple(name for name in order if name in needed)) if sizes else None
+    return Pictures(tuple(sizes), tuple(name for name in order if name in needed)) if sizes else None
 
 
 def _files(place: Path) -> Iterator[Path]:

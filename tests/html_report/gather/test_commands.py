@@ -1,0 +1,61 @@
+"""Command lines as people type them: relative paths as they were, short fractions, and quotes where they are needed."""
+
+import shlex
+
+import numpy as np
+import pytest
+from html_report.models import classifier
+from PIL import Image
+
+import qengine
+
+QUICK = {"quick": True, "curve": [4], "targets": []}
+
+
+def commands(*arguments, **keywords):
+    facts = qengine.report(*arguments, **{**QUICK, **keywords}).facts
+    return {one.section: one.text for one in facts.commands}
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return classifier().written(tmp_path)
+
+
+def test_absolute_paths_lose_their_folders(files):
+    found = commands(*files, limit=4)
+    assert found["formats"] == "qengine calibrate model.onnx --data data.npz --limit 4 -o formats.json"
+    assert found["curve"] == "qengine sweep model.onnx --data data.npz --limit 4 --bits 4 -o results"
+    assert "--limit 4 --curve 4 --targets none --quick" in found["report"].replace(
+        "--targets none --curve 4", "--curve 4 --targets none"
+    )
+
+
+def test_given_formats_and_rules_are_repeated(files):
+    found = commands("model.onnx", "data.npz", qformat="Q3.4", rounding="floor", accumulator_bits=20)
+    assert found["memory"] == (
+        "qengine export c model.onnx --qformat Q3.4 --rounding floor --accumulator-bits 20 -o network"
+    )
+    assert "formats" not in found
+    assert " --qformat Q3.4 --rounding floor " in found["tensors"]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"scale": 1 / 255}, "--scale 1/255"),
+        ({"scale": 0.0171, "mean": 123.5}, "--scale 0.0171 --mean 123.5"),
+        ({"scale": 2.0, "bgr": True}, "--scale 2 --bgr"),
+        ({"scale": 1 / 255, "resize": 8, "crop": (8, 8)}, "--scale 1/255 --resize 8 --crop 8,8"),
+    ],
+)
+def test_preprocessing_is_repeated(given, words, files, tmp_path):
+    folder = tmp_path / "two words"
+    folder.mkdir()
+    for seed in range(3):
+        pixels = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{seed}.png")
+    found = commands("model.onnx", "two words", preprocessing=qengine.Preprocessing.of(**given))
+    assert f" --data 'two words' {words} " in found["formats"]
+    assert shlex.split(found["formats"])[:4] == ["qengine", "calibrate", "model.onnx", "--data"]
