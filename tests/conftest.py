@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("QENGINE_ISA", "reference")
+os.environ.pop("QENGINE_PROJECT", None)  # a project of the user is none of the tests'
 # Not the user's: what tests compile goes with the checkout.
 os.environ.setdefault("QENGINE_CACHE_DIR", str(Path(__file__).parent.parent / ".pytest_cache" / "kernels"))
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from qengine.cli import completion
+from qengine.cli.typed import remember
 from qengine.cli.typed_words import read_words, with_typed
 from qengine.cli.warnings_shown import show_warnings
 from qengine.errors import QEngineError
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if (asked := os.environ.get(completion.VARIABLE, "")).startswith("complete_"):
         return completion.respond(asked)
+    remember(words)
     _make_safe()
     show_warnings()
     try:

@@ -11,7 +11,7 @@ from qengine.cli import options
 from qengine.cli.operators import run_files
 from qengine.cli.options.panels import INPUTS, RUN
 from qengine.cli.output.bench import kernels_record, kernels_table, report_record, report_table
-from qengine.cli.output.console import status
+from qengine.cli.output.progress import status
 from qengine.cli.session import open_session
 from qengine.data import zoo
 from qengine.errors import OptionError
@@ -79,7 +79,7 @@ def bench(
                 "without a model, layers are measured in every word length, on one thread: "
                 "give a model with these options"
             )
-        with status("measuring kernels", quiet=command.json):
+        with status("measuring kernels", quiet=command.quiet):
             layers = bench_kernels(kernels.isa)
         return (kernels_record if command.json else kernels_table)(layers)
     check_names(names)  # before kernels are compiled
@@ -99,7 +99,7 @@ def bench(
         sample = entry.sample(preprocessing) if entry else None
         pixels = source.applied(base, session.graph, others=sample.pixels_beside(given) if sample else ())
         feeds = with_inputs(session, {**(sample.feeds if sample else {}), **given})
-    with status(f"measuring {model}", quiet=command.json), np.errstate(all="ignore"):
+    with status(f"measuring {model}", quiet=command.quiet), np.errstate(all="ignore"):
         executor = executor_of(session, feeds)
         bits = longest_word(session)
         rivals = rival_runs(names, RivalSetup(path, feeds, bits, executor.threads))

@@ -15,7 +15,7 @@ from qengine.analysis.figures import check_file, write
 from qengine.atomic_files import check_writable
 from qengine.cli import options
 from qengine.cli.output.blame import as_json, as_tables, write_csv
-from qengine.cli.output.console import progress, status
+from qengine.cli.output.progress import progress, status
 from qengine.cli.pixels import with_scale_notes
 from qengine.cli.session import open_session
 from qengine.data import zoo
@@ -130,6 +130,7 @@ def run_blame(
     fetch: Sequence[str] | None,
     *,
     json: bool,
+    quiet: bool,
 ) -> str:
     """Run a model on data in fixed point and in float32, and return the noise of each tensor as text.
 
@@ -143,11 +144,13 @@ def run_blame(
         Tensors at which noise is measured; None for the model's outputs.
     json
         Whether the text is a JSON object instead of tables.
+    quiet
+        Whether no progress is shown.
     """
     blamed.check()
     assert data.data is not None
     with np.errstate(all="ignore"):
-        with status(f"reading {model}", quiet=json):
+        with status(f"reading {model}", quiet=quiet):
             settings = fixed.session_options(limits)
             session = open_session(zoo.path_of(model), settings)
             if not session.in_fixed_point:
@@ -157,7 +160,7 @@ def run_blame(
             dataset = data.open(data.data, base, session.graph, limits.max_elements, several=True)
             pixels = data.applied(base, session.graph, dataset)
             pixels = with_scale_notes(pixels, base, session, dataset, fixed.formats)
-        with progress(f"measuring {model}", len(dataset), quiet=json) as advance:
+        with progress(f"measuring {model}|samples", len(dataset), quiet=quiet) as advance:
             feeds, advance_part = _fed_in_parts(dataset, advance)
             result = blame(session, feeds, outputs=fetch, groups=blamed.group, advance=advance_part)
     written = blamed.write(result)

@@ -11,7 +11,7 @@ from qengine.atomic_files import check_writable
 from qengine.cli import options
 from qengine.cli.operators import run_files
 from qengine.cli.output.calibrate import as_json, as_tables
-from qengine.cli.output.console import progress, status
+from qengine.cli.output.progress import progress, status
 from qengine.cli.pixels import with_scale_notes
 from qengine.data import zoo
 from qengine.data.applied import Applied
@@ -60,7 +60,7 @@ def calibrate(
     if data.data is None and entry is None and not data_free:
         raise OptionError("--data is needed: give the samples to calibrate on, or --data-free")
     with np.errstate(all="ignore"):
-        with status(f"reading {model}", quiet=command.json):
+        with status(f"reading {model}", quiet=command.quiet):
             graph = load(zoo.path_of(model))
             if data_free:
                 calibration = calibrate_without_data(graph, wanted, SessionOptions(**vars(limits)))
@@ -68,7 +68,7 @@ def calibrate(
             base = data.base(model, graph)
             dataset = data.open(data.data or model, base, graph, limits.max_elements)
             pixels = with_scale_notes(data.applied(base, graph, dataset), base, graph, dataset)
-        with progress(f"calibrating {model}", len(dataset), quiet=command.json) as advance:
+        with progress(f"calibrating {model}|samples", len(dataset), quiet=command.quiet) as advance:
             feeds = feeds_of(dataset.batches(), advance)
             observation = observe(graph, feeds, wanted.for_observing(SessionOptions(**vars(limits))))
         calibration = replace(choose_formats(observation, wanted), provenance=provenance_of(model, dataset))

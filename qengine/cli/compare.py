@@ -12,7 +12,7 @@ from qengine.cli import options
 from qengine.cli.answer import Answer
 from qengine.cli.operators import run_files
 from qengine.cli.output.compare import as_json, as_tables, dumps_as_json, dumps_as_tables, write_html
-from qengine.cli.output.console import status
+from qengine.cli.output.progress import status
 from qengine.cli.session import open_session
 from qengine.data import zoo
 from qengine.data.applied import Applied, Base, base_of_manifest
@@ -129,7 +129,7 @@ def compare(
     """
     compared.check()
     run_files(command.operators or [])
-    with status(f"comparing {dump}", quiet=command.json), np.errstate(all="ignore"):
+    with status(f"comparing {dump}", quiet=command.quiet), np.errstate(all="ignore"):
         if _is_dump(reference):
             _refuse_options(fixed, data, compared)
             both = compare_dumps(read_dump(reference), read_dump(dump))

@@ -8,8 +8,8 @@ from qengine.analysis.environment import environment
 from qengine.cli import options
 from qengine.cli.answer import Answer
 from qengine.cli.options.panels import RUN
-from qengine.cli.output.console import status
 from qengine.cli.output.doctor import as_json, as_tables
+from qengine.cli.output.progress import status
 
 NoCheck = Annotated[
     bool,
@@ -28,7 +28,7 @@ def doctor(*, no_check: NoCheck = False, json: options.Json = False) -> str:
 
     Kernels are right where they give the bits of the reference.
     """
-    with status("checking kernels", quiet=json):
+    with status("checking kernels", quiet=False):
         found = environment(checks=not no_check)
     text = (as_json if json else as_tables)(found)
     return text if found.is_sound else Answer(text, _UNSOUND)

@@ -13,8 +13,8 @@ from qengine.analysis.paired_run import ComparedOutput
 from qengine.atomic_files import check_writable
 from qengine.cli import options
 from qengine.cli.options.fail_under import answer
-from qengine.cli.output.console import progress
 from qengine.cli.output.evaluation import EvaluationResult, as_json, as_tables
+from qengine.cli.output.progress import progress
 from qengine.data.preprocessing import Preprocessing
 from qengine.data.write import write_outputs
 from qengine.errors import OptionError
@@ -98,6 +98,7 @@ def evaluate_data(
     fetch: list[str] | None,
     max_elements: int,
     json: bool,
+    quiet: bool,
 ) -> str:
     """Return what `qengine run MODEL --data DATA` prints."""
     thresholds = failing.thresholds()
@@ -112,7 +113,7 @@ def evaluate_data(
         outputs=fetch,
         metrics=[one.metric.name for one in thresholds],
         collect=saved.add,
-        progress=lambda name, total: progress(f"{model}: {name}", total, quiet=json),
+        progress=lambda name, total: progress(f"{model}: {name}", total, quiet=quiet),
     )
     result = EvaluationResult(model, fixed, session, found, pixels, saved.write(session))
     return answer((as_json if json else as_tables)(result), found.shortfalls(thresholds))

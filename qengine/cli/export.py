@@ -15,7 +15,7 @@ from qengine.cli.answer import Answer
 from qengine.cli.command_line import written_line
 from qengine.cli.operators import run_files
 from qengine.cli.output import c as output_of_c
-from qengine.cli.output.console import status
+from qengine.cli.output.progress import status
 from qengine.cli.output.vectors import as_json, as_tables
 from qengine.cli.session import open_session
 from qengine.data import zoo
@@ -200,7 +200,7 @@ def vectors(
     settings = fixed.session_options(kernels)
     run_files(command.operators or [])
     name = data.data or (model if entry else None)
-    with status(f"exporting {model}", quiet=command.json), np.errstate(all="ignore"):
+    with status(f"exporting {model}", quiet=command.quiet), np.errstate(all="ignore"):
         session = open_session(zoo.path_of(model), settings)
         if not session.in_fixed_point:
             raise OptionError("vectors are codes of a run in fixed point: give a --qformat or --formats")
@@ -258,7 +258,7 @@ def c(
     check_folder(out, is_c_folder)
     settings = fixed.session_options(kernels)
     run_files(command.operators or [])
-    with status(f"exporting {model}", quiet=command.json), np.errstate(all="ignore"):
+    with status(f"exporting {model}", quiet=command.quiet), np.errstate(all="ignore"):
         session = open_session(zoo.path_of(model), settings)
         lengths = parsing.shapes(shapes or [], session.graph)
         base = data.base(model, session.graph, fixed.formats)

@@ -11,8 +11,8 @@ from qengine.atomic_files import check_writable, replacing
 from qengine.cli import options
 from qengine.cli.operators import run_files
 from qengine.cli.options.panels import INPUTS
-from qengine.cli.output.console import progress, status
 from qengine.cli.output.init import Initialized, as_json, as_tables
+from qengine.cli.output.progress import progress, status
 from qengine.cli.project.file import read_project
 from qengine.cli.project.find import NAME
 from qengine.cli.project.first_look.look import look
@@ -62,9 +62,9 @@ def init(
     entry = zoo.find(model)
     name = data.data or (model if entry else None)
     with np.errstate(all="ignore"):
-        with status(f"reading {model}", quiet=command.json):
+        with status(f"reading {model}", quiet=command.quiet):
             session = InferenceSession(zoo.path_of(model), SessionOptions(**vars(limits)))
-        with progress(f"looking at {model}", _PERCENT, quiet=command.json) as advance:
+        with progress(f"looking at {model}", _PERCENT, quiet=command.quiet) as advance:
             found = look(session, data, name, entry, limits.max_elements, lambda share: advance(share * _PERCENT))
     values: dict[str, Any] = {
         "model": model,

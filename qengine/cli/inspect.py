@@ -10,8 +10,8 @@ from qengine.cli import options, parsing
 from qengine.cli.blame import BlameOptions, run_blame
 from qengine.cli.operators import run_files
 from qengine.cli.options.panels import RUN
-from qengine.cli.output.console import status
 from qengine.cli.output.inspect import as_json, as_tables
+from qengine.cli.output.progress import status
 from qengine.cli.session import check_meaning
 from qengine.data import zoo
 from qengine.errors import OptionError
@@ -54,10 +54,10 @@ def inspect(
     if data.data is not None:
         if tensors or shapes:
             raise OptionError(f"{'--tensors' if tensors else '--shape'} has no meaning with --data")
-        return run_blame(model, fixed, limits, data, blamed, fetch, json=command.json)
+        return run_blame(model, fixed, limits, data, blamed, fetch, json=command.json, quiet=command.quiet)
     _check_without_data(data, fixed, blamed, limits, fetch)
     entry = zoo.find(model)
-    with status(f"reading {model}", quiet=command.json), np.errstate(all="ignore"):
+    with status(f"reading {model}", quiet=command.quiet), np.errstate(all="ignore"):
         graph = load(zoo.path_of(model))
         lengths = parsing.shapes(shapes or [], graph)
         given = data.arrays(graph, data.preprocessing(data.base(model, graph)), limits.max_elements)

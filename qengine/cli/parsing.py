@@ -1,5 +1,6 @@
 """Values of options that are typed as text: numbers, lists, inputs, shapes."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -90,14 +91,14 @@ def some_words(option: str, text: str | None) -> list[str] | None:
 
 
 def words(option: str, text: str) -> list[str]:
-    """Return the words of an option, separated by commas.
+    """Return the words of an option, separated by commas; a comma within brackets, as in ap_fixed<8,4>, separates none.
 
     Raises
     ------
     OptionError
         If a word is empty.
     """
-    parts = [part.strip() for part in text.split(",")]
+    parts = [part.strip() for part in re.split(r",(?![^<(]*[>)])", text)]
     if not all(parts):
         raise OptionError(f"{option} '{text}' has an empty item: separate items by single commas")
     return parts

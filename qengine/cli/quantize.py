@@ -10,7 +10,7 @@ import typer
 from qengine.atomic_files import check_writable
 from qengine.cli import options
 from qengine.cli.operators import run_files
-from qengine.cli.output.console import status
+from qengine.cli.output.progress import status
 from qengine.cli.output.quantize import as_json, as_table
 from qengine.cli.pixels import with_scale_notes
 from qengine.data import zoo
@@ -81,7 +81,7 @@ def quantize(
     name = data.data or (model if entry else None)
     if name is None and ((given is None and qformat is None) or reads_data):
         raise OptionError("--data is needed: give the samples to choose formats or corrections on")
-    with status(f"quantizing {model}", quiet=command.json), np.errstate(all="ignore"):
+    with status(f"quantizing {model}", quiet=command.quiet), np.errstate(all="ignore"):
         graph = load(zoo.path_of(model))
         base = data.base(model, graph, formats)
         dataset = None if name is None else data.open(name, base, graph, limits.max_elements, several=True)

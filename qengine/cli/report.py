@@ -12,7 +12,7 @@ from qengine.cli import options, parsing
 from qengine.cli.operators import run_files
 from qengine.cli.options.fail_under import answer
 from qengine.cli.options.panels import CHOICE, INPUTS, RUN
-from qengine.cli.output.console import progress
+from qengine.cli.output.progress import progress
 from qengine.cli.output.report import as_json, as_text
 from qengine.cli.pixels import with_scale_notes
 from qengine.cli.session import check_meaning
@@ -140,7 +140,7 @@ def report(
 
     @contextmanager
     def shown(what: str, total: int) -> Iterator[object]:
-        with progress(f"{model}: {what}", total, quiet=command.json) as advance:
+        with progress(f"{model}: {what}", total, quiet=command.quiet) as advance:
             yield advance
 
     written = write_report(

@@ -17,7 +17,7 @@ from qengine.cli.evaluation import SavedOutputs, evaluate_data
 from qengine.cli.operators import run_files
 from qengine.cli.options.fail_under import answer
 from qengine.cli.options.panels import INPUTS
-from qengine.cli.output.console import status
+from qengine.cli.output.progress import status
 from qengine.cli.output.result import RunResult
 from qengine.cli.output.run import as_json, as_tables
 from qengine.cli.pixels import with_scale_notes
@@ -112,9 +112,10 @@ def run(
             fetch=output.fetch,
             max_elements=kernels.max_elements,
             json=command.json,
+            quiet=command.quiet,
         )
     _refuse_data_options(source)
-    with status(f"running {model}", quiet=command.json), np.errstate(all="ignore"):
+    with status(f"running {model}", quiet=command.quiet), np.errstate(all="ignore"):
         session = open_session(path, settings)
         _check_out(output.out, output.raw, session)
         base = source.base(model, session.graph, fixed.formats)

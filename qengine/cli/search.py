@@ -16,7 +16,7 @@ from qengine.analysis.search import search as find_formats
 from qengine.atomic_files import check_writable
 from qengine.cli import options, parsing, search_options
 from qengine.cli.operators import run_files
-from qengine.cli.output.console import progress, status
+from qengine.cli.output.progress import progress, status
 from qengine.cli.output.search import as_json, as_tables
 from qengine.cli.pixels import with_scale_notes
 from qengine.data import zoo
@@ -67,7 +67,7 @@ def search(
         raise OptionError("--data is needed: the samples that the model is evaluated on")
     name = data.data or model
     run_files(command.operators or [])
-    with status(f"reading {model}", quiet=command.json), np.errstate(all="ignore"):
+    with status(f"reading {model}", quiet=command.quiet), np.errstate(all="ignore"):
         graph = load(zoo.path_of(model))
         base = data.base(model, graph)
         dataset = data.open(name, base, graph, kernels.max_elements, several=True)
@@ -95,7 +95,7 @@ def search(
             ),
             session=SessionOptions(**arithmetic.typed(), **vars(kernels)),
             calibration=calibration,
-            progress=lambda name, total: progress(f"{model}: {name}", total, quiet=command.json),
+            progress=lambda name, total: progress(f"{model}: {name}", total, quiet=command.quiet),
         )
     result = replace(result, provenance=provenance_of(model, dataset))
     if out is not None:

@@ -6,7 +6,7 @@ from qengine.analysis.sweep import Grid, SweepOptions
 from qengine.analysis.sweep import sweep as run_sweep
 from qengine.cli import options, parsing
 from qengine.cli import sweep_options as grids
-from qengine.cli.output.console import progress
+from qengine.cli.output.progress import progress
 from qengine.cli.output.sweep import as_json, as_tables
 from qengine.data import zoo
 from qengine.data.applied import applied
@@ -29,6 +29,7 @@ def sweep(
     work: grids.WorkOptions,
     kernels: options.KernelOptions,
     json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> str:
     """Run a model on data in many formats, and keep the figures of each.
 
@@ -87,7 +88,7 @@ def sweep(
                 scheduler=work.scheduler,
             ),
             session=SessionOptions(strict=strict, **vars(kernels)),
-            progress=lambda name, total: progress(f"{model}: {name}", total, quiet=json),
+            progress=lambda name, total: progress(f"{model}: {name}", total, quiet=quiet),
         )
     except KeyboardInterrupt:
         text = f"qengine: interrupted; {out} keeps the finished points: give the same command to continue"

@@ -8,7 +8,7 @@ import typer
 from qengine.analysis.target_check import check_target
 from qengine.cli import options
 from qengine.cli.operators import run_files
-from qengine.cli.output.console import status
+from qengine.cli.output.progress import status
 from qengine.cli.output.targets import (
     check_as_json,
     check_as_table,
@@ -19,6 +19,7 @@ from qengine.cli.output.targets import (
 )
 from qengine.data import zoo
 from qengine.errors import OptionError, did_you_mean
+from qengine.model.constant_roles import constant_roles
 from qengine.model.loader import load
 from qengine.targets import Target, names
 
@@ -75,7 +76,7 @@ def _checked(
         raise OptionError("--target is needed: the device that the model is checked against")
     (model,) = words
     run_files(command.operators or [])
-    with status(f"checking {model}", quiet=command.json), np.errstate(all="ignore"):
+    with status(f"checking {model}", quiet=command.quiet), np.errstate(all="ignore"):
         graph, entry = load(zoo.path_of(model)), zoo.find(model)
         base = source.base(model, graph, fixed.formats)
         preprocessing = source.preprocessing(base)
@@ -84,4 +85,6 @@ def _checked(
         pixels = source.applied(base, graph, others=sample.pixels_beside(given) if sample else ())
         inputs = {**(sample.feeds if sample else {}), **given}
         check = check_target(graph, fixed.session_options(limits), inputs=inputs)
-    return (check_as_json if command.json else check_as_table)(model, pixels, check)
+    if command.json:
+        return check_as_json(model, pixels, check)
+    return check_as_table(model, pixels, check, constant_roles(graph))

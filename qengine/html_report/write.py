@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from qengine.analysis.evaluation import Evaluation
-from qengine.analysis.progress import Progress, silent
 from qengine.atomic_files import check_writable, replacing
 from qengine.errors import OptionError
 from qengine.html_report.facts import Report
@@ -22,6 +21,7 @@ from qengine.html_report.page import page
 from qengine.keywords import check_keywords, options_with
 from qengine.model.graph import Graph
 from qengine.model.protos import model_proto
+from qengine.progress import Progress, working
 from qengine.runtime.options import SessionOptions
 from qengine.runtime.session import InferenceSession
 from qengine.targets import Target
@@ -119,7 +119,7 @@ def report(
         if name is not None and wanted.shown is None:
             wanted = options_with(ReportOptions, wanted, {"shown": name})
         check_writable(output, path)
-        subject = open_subject(path, data, wanted, settings, progress or silent)
+        subject = open_subject(path, data, wanted, settings, progress or working)
         facts, evaluation, seconds = gather(subject)
     with replacing(output) as temporary:
         temporary.write_text(page(facts), encoding="utf-8", newline="\n")

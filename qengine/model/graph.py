@@ -88,6 +88,18 @@ class Value:
         return f"{self.name}{f' {self.dtype}' if self.dtype is not None else ''}{lengths}"
 
 
+def whole(shape: tuple[Dim, ...] | None) -> tuple[int, ...] | None:
+    """Return a shape if all its lengths are known, else None."""
+    lengths = tuple(n for n in shape or () if isinstance(n, int))
+    return None if shape is None or len(lengths) < len(shape) else lengths
+
+
+def of_one_sample(shape: tuple[Dim, ...] | None) -> tuple[int, ...] | None:
+    """Return a shape of which only the batch, its first of several lengths, is open, with one sample; else None."""
+    rest = whole(shape[1:]) if shape is not None and len(shape) > 1 and not isinstance(shape[0], int) else None
+    return None if rest is None else (1, *rest)
+
+
 @dataclass(frozen=True)
 class ActivationBounds:
     """Bounds of a Relu or Clip that is fused into the node before it.

@@ -123,7 +123,7 @@ def test_a_rival_that_is_not_installed(model, capsys, monkeypatch):
 
 def test_an_input_that_has_no_shape_must_be_given(tmp_path, capsys):
     path = tmp_path / "open.onnx"
-    path.write_bytes(network([("Relu", "x", "y")], inputs={"x": ["N", 3]}))
+    path.write_bytes(network([("Relu", "x", "y")], inputs={"x": ["N", "M"]}))
     assert cli.main(["bench", str(path)]) == 2
     assert "input 'x' has no fixed shape: give it with -i" in capsys.readouterr().err
     np.save(tmp_path / "x.npy", np.ones((4, 3), np.float32))
@@ -162,3 +162,10 @@ def test_layers_without_a_model(capsys, monkeypatch):
     ]
     assert cli.main(["bench"]) == 0
     assert "3x3, 64 to 64, 56x56" in capsys.readouterr().out
+
+
+def test_an_open_batch_is_one_sample(tmp_path, capsys):
+    path = tmp_path / "open.onnx"
+    path.write_bytes(network([("Relu", "x", "y")], inputs={"x": ["N", 3]}))
+    assert cli.main(["bench", str(path), "--seconds", "0.1"]) == 0
+    assert "input 'x' has an open batch: measured on 1 sample" in capsys.readouterr().err

@@ -116,7 +116,7 @@ def test_the_table_has_ranges_formats_and_costs(capsys, model, photos):
     text = told(capsys, model, "--data", photos, "--bits", "6", "--method", "max", "--signed")
     rows = {line.split()[0]: line.split() for line in text.splitlines()[3:8]}
     assert rows["x"][:5] == ["x", "input", "0", "254", "Q9.-4"]  # 254 / 8 would round to 32
-    assert rows["w"][1] == "constant"
+    assert rows["w"][1:4] == ["weights", "of", "the_c"]
     assert "smallest SQNR of a tensor alone" in text
     assert "note:" not in text
 
@@ -135,13 +135,15 @@ def test_an_input_that_is_the_same_in_all(capsys, tmp_path):
 
 
 def test_progress_is_shown_on_a_terminal_alone(capsys, monkeypatch, model, photos):
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    assert cli.main(["calibrate", model, "--data", photos]) == 0
-    shown = capsys.readouterr()
-    assert "5/5" in shown.err
-    assert "calibrating" in shown.err
-    assert "calibrating" not in shown.out
-    assert cli.main(["calibrate", model, "--data", photos, "--json"]) == 0
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    for words in ((), ("--json",)):
+        assert cli.main(["calibrate", model, "--data", photos, *words]) == 0
+        shown = capsys.readouterr()
+        assert "of 5 samples" in shown.err
+        assert "calibrating" in shown.err
+        assert "calibrating" not in shown.out
+    assert cli.main(["calibrate", model, "--data", photos, "--quiet"]) == 0
     assert capsys.readouterr().err == ""
 
 

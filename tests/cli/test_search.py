@@ -8,7 +8,9 @@ from networks import network, weights
 
 from qengine import InferenceSession, cli
 from qengine.analysis.search import search
+from qengine.cli.output.console import decibels
 from qengine.data.datasets import open_dataset
+from qengine.metrics.decibels import ratio_in_decibels
 from qengine.model.formats.files import read_formats
 from qengine.model.loader import load
 
@@ -86,7 +88,10 @@ def test_the_tables(capsys):
     found = expected(metric="sqnr", least=20.0, bits=range(3, 9))
     assert lines[0] == "model.onnx, least bit operations, sqnr at least 20.00 dB, 64 samples of data.npz"
     rows = [line.split() for line in lines[3 : 3 + len(found.units)]]
-    assert [row[:4] for row in rows] == [[u.name, u.kind, str(u.bits), u.format.split()[0]] for u in found.units]
+    assert [row[0] for row in rows] == [unit.name for unit in found.units]
+    for unit, row in zip(found.units, rows, strict=True):
+        alone = decibels(ratio_in_decibels(unit.sensitivity[unit.bits])) if unit.sensitivity else ""
+        assert " ".join(row[1:]) == f"{unit.role or unit.kind} {unit.bits} {unit.format} {alone}".rstrip()
     assert any(line.endswith("the best") and f"{found.best.cost:,.0f} bit operations" in line for line in lines)
     assert any("8 bits for all" in line for line in lines)
     assert f"{found.runs} assignments of word lengths were measured" in lines

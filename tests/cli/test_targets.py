@@ -52,7 +52,8 @@ def test_one_target(name, capsys, monkeypatch):
     target = Target.named(name)
     text = shown(capsys, "targets", name)
     assert all(len(line) <= 80 for line in text.splitlines()[1:])
-    assert text.startswith(f"{name}: {target.description}\n{target.status}: ")
+    head = text.split("\n\n")[0].replace("\n  ", " ")
+    assert head.startswith(f"{name}: {target.description}\n{target.status}: ")
     for heading in ("rules", "constraints", "what the rules do not say", "sources"):
         assert f"\n{heading}\n" in text
     record = shown(capsys, "targets", name, "--json")

@@ -2,6 +2,9 @@
 
 import pytest
 
+from qengine.cli import parsing
+from qengine.cli.options import fixed_point
+from qengine.cli.options.general import LimitOptions
 from qengine.cli.typed_words import read_words, with_typed
 from qengine.errors import OptionError
 
@@ -50,3 +53,23 @@ def test_blanks_of_a_page():
 def test_help_of_a_command():
     assert read_words(["help"]) == ["--help"]
     assert read_words(["help", "export", "c"]) == ["export", "c", "--help"]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Q4.3,UQ0.8", ["Q4.3", "UQ0.8"]),
+        ("ap_fixed<8,4>, Q4.3", ["ap_fixed<8,4>", "Q4.3"]),
+        ("fixdt(1,8,4),A(4,3)", ["fixdt(1,8,4)", "A(4,3)"]),
+    ],
+)
+def test_lists_of_formats(text, found):
+    assert parsing.words("--qformat", text) == found
+
+
+@pytest.mark.parametrize(("fmt", "meant"), [("Q1.7", "Q0.7"), ("Q4.4", "Q3.4"), ("Q4.3", None), ("UQ1.8", None)])
+def test_a_sign_that_others_count_is_told(fmt, meant, caplog):
+    fixed_point.FixedPointOptions(qformat=fmt).session_options(LimitOptions())
+    told = [record.getMessage() for record in caplog.records]
+    warning = f"{fmt} has 9 bits, with the sign; where m counts the sign (ARM), it is {meant} here"
+    assert told == ([] if meant is None else [warning])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
@@ -14,6 +15,7 @@ from qengine.analysis.bench.rivals import RivalSetup, check_names, rival_runs
 from qengine.data import zoo
 from qengine.errors import OptionError
 from qengine.keywords import check_keywords, options_with
+from qengine.model.graph import of_one_sample
 from qengine.runtime.options import SessionKeywords, SessionOptions
 from qengine.runtime.session import InferenceSession
 
@@ -90,6 +92,8 @@ def bench(
 def with_inputs(session: InferenceSession, given: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     """Return a feed for every input: random numbers where none is given, if the model fixes the shape.
 
+    An input of which only the batch is open has one sample.
+
     Raises
     ------
     OptionError
@@ -101,6 +105,9 @@ def with_inputs(session: InferenceSession, given: Mapping[str, Any]) -> dict[str
         if value.name in feeds:
             continue
         shape, dtype = value.shape, value.dtype
+        if one := of_one_sample(shape):
+            logging.getLogger("qengine").warning("input '%s' has an open batch: measured on 1 sample", value.name)
+            shape = one
         if shape is None or not all(isinstance(n, int) for n in shape):
             raise OptionError(f"input '{value.name}' has no fixed shape: give it with -i, or in feeds")
         if dtype is None or dtype.kind != "f":

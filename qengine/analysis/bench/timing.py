@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import median
 
+from qengine.progress import working
+
 _PAUSE = 0.1  # seconds; threads of some runtimes spin for about this long after a run, on the cores of the next run
 
 
@@ -41,10 +43,13 @@ def interleaved(
         run()
     times: dict[str, list[float]] = {name: [] for name in runs}
     end = time.perf_counter() + seconds
-    while len(next(iter(times.values()))) < least or time.perf_counter() < end:
-        for name, run in runs.items():
-            time.sleep(_PAUSE)
-            start = clock()
-            run()
-            times[name].append(1e3 * (clock() - start))
+    with working("timing runs|s", seconds) as advance:
+        while len(next(iter(times.values()))) < least or time.perf_counter() < end:
+            begin = time.perf_counter()
+            for name, run in runs.items():
+                time.sleep(_PAUSE)
+                start = clock()
+                run()
+                times[name].append(1e3 * (clock() - start))
+            advance(time.perf_counter() - begin)
     return {name: Timing(min(values), median(values)) for name, values in times.items()}

@@ -34,6 +34,7 @@ from qengine.errors import FeedError, FormatError, OptionError, QEngineError
 from qengine.kernels.reference.requantize import Tally, add_tally, new_tally
 from qengine.keywords import check_keywords
 from qengine.metrics.decibels import Energy, OutputNoise, ratio_in_decibels
+from qengine.model.constant_roles import constant_roles
 from qengine.model.formats.groups import format_groups
 from qengine.model.static_values import known_tensors
 from qengine.model.steps import Tensor
@@ -317,6 +318,8 @@ class _Measure:
             )
             for name, sums in self._sums.items()
         ]
+        roles = constant_roles(self._fixed.graph)
+        tensors = [replace(one, role=roles.get(one.name)) for one in tensors]
         groups = [sums.result(name, rounded) for name, sums in self._groups.items()]
         found = Blame(
             tensors=tuple(sorted(tensors, key=lambda one: -one.sensitivity)),

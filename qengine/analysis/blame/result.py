@@ -55,6 +55,7 @@ class TensorBlame:
         got the code 0.
     unused_bits : number of top bits of the word that no code needs.
     suggestion : a better format; None where none is clearly better.
+    role : role of a constant, such as "weights of /stem/Conv"; None for other tensors.
     """
 
     name: str
@@ -75,6 +76,7 @@ class TensorBlame:
     underflowed: int
     unused_bits: int
     suggestion: Suggestion | None
+    role: str | None = None
 
 
 @dataclass(frozen=True)

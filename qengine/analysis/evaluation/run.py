@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from qengine.analysis.evaluation.result import Evaluation, MetricFigures
 from qengine.analysis.evaluation.samples import Classes, WorstSamples
 from qengine.analysis.paired_run import ComparedOutput, run_paired
-from qengine.analysis.progress import Progress, silent
 from qengine.analysis.report import RunTotals
 from qengine.data import zoo
 from qengine.data.applied import Base, applied, base_of
@@ -27,6 +26,7 @@ from qengine.metrics.declaration import Metric, Reference, all_metrics, find_met
 from qengine.metrics.meter import Meter
 from qengine.metrics.tasks import Outputs, Task, check_labels, task_of
 from qengine.model.graph import Graph
+from qengine.progress import Progress, working
 from qengine.runtime.options import SessionKeywords, SessionOptions
 from qengine.runtime.session import InferenceSession
 
@@ -115,7 +115,7 @@ def evaluate(
     scale = preprocessing or dataset.preprocessing
     pixels = applied(base, dataset.preprocessing, dataset.pixels, typed=("preprocessing",) if preprocessing else ())
     work = _Evaluation(session, scale, metrics, outputs, collect)
-    with (progress or silent)("evaluating", len(dataset)) as advance, np.errstate(all="ignore"):
+    with (progress or working)("evaluating", len(dataset)) as advance, np.errstate(all="ignore"):
         for number, one in enumerate(dataset.batches(), 1):
             try:
                 if number == 1:

@@ -6,8 +6,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from qengine.analysis.inspection.kinds import Kind, bodies, reads
-from qengine.analysis.inspection.shapes import Shapes, whole
-from qengine.model.graph import Graph, Node
+from qengine.analysis.inspection.shapes import Shapes
+from qengine.model.graph import Graph, Node, whole
 from qengine.model.ops.operator import Role, find
 
 _READ_AS_NUMBERS = (Role.DATA, Role.WEIGHTS, Role.BIAS)

@@ -82,7 +82,7 @@ def inspect_model(
     graph = replace(graph, fuses=options.rules_of_run().fuses_functions)
     planned = _plan(graph, options, dict(inputs or {}), dict(shapes or {}))
     tensors, known = planned.tensors, planned.shapes
-    nodes = tuple(_nodes(graph, tensors, known, float32_tensors=planned.float32_tensors))
+    nodes = tuple(_nodes(graph, tensors, planned.counted, float32_tensors=planned.float32_tensors))
     kind_of = {name: node.kind for node in nodes for name in node.outputs}
     constants = list(parameters(graph, kind_of))
     described = _tensors(graph, tensors, known, planned.session.formats)
@@ -113,6 +113,7 @@ class _PlanFacts:
     session : session of the graph without the nodes that cannot run.
     tensors : tensors of a plan in float32, by name; empty where no plan can be made.
     shapes : shapes of all tensors, by name, as far as they are known.
+    counted : shapes for which work is counted: open batches have one sample in them.
     float32_tensors : tensors that a run in fixed point computes in float32.
     warnings : reasons for missing shapes, and errors that a run would raise.
     losses : notes about formats.
@@ -121,6 +122,7 @@ class _PlanFacts:
     session: InferenceSession
     tensors: Mapping[str, Tensor]
     shapes: Shapes
+    counted: Shapes
     float32_tensors: frozenset[str]
     warnings: tuple[str, ...]
     losses: tuple[str, ...]
@@ -134,7 +136,7 @@ def _plan(
     session = InferenceSession(supported(graph), options)
     is_whole = plain is graph  # then one session does for both arithmetics
     float32 = (session if is_whole else InferenceSession(plain, options.in_float32())).in_float32()
-    feeds, missing = feeds_of(graph, float32, inputs, shapes, options.max_elements)
+    feeds, missing, batches = feeds_of(graph, float32, inputs, shapes, options.max_elements)
     warnings, notes = [*_unsupported(graph)], [*session.notes, *target_notes(session)]
     tensors: dict[str, Tensor] = {}
     float32_tensors: set[str] = set()
@@ -152,8 +154,13 @@ def _plan(
             warnings.append(f"shapes after a node are known in a run only: {reason}")
         except QEngineError as error:
             warnings.append(f"a run would fail: {error}")
-    known = shapes_of(graph, feeds, tensors, missing)
-    return _PlanFacts(session, tensors, known, frozenset(float32_tensors), (*warnings, *missing.values()), tuple(notes))
+    known = counted = shapes_of(graph, feeds, tensors, missing)
+    warnings += missing.values()
+    if batches:
+        declared = shapes_of(graph, feeds, {}, {*missing, *batches})
+        known = {**counted, **{name: shape for name, shape in declared.items() if shape is not None}}
+        warnings += batches.values()
+    return _PlanFacts(session, tensors, known, counted, frozenset(float32_tensors), tuple(warnings), tuple(notes))
 
 
 def _formats_within(plain: Graph, formats: Mapping[str, Format]) -> FormatsByName:

@@ -1,7 +1,7 @@
 """Shapes of a model's tensors, as far as they follow from the given inputs and shapes."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from math import prod
 from typing import Any
 
@@ -9,18 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import FeedError, UnsupportedError, did_you_mean
-from qengine.model.graph import Dim, Graph, Value
+from qengine.model.graph import Dim, Graph, Value, of_one_sample
 from qengine.model.static_values import value_inputs
 from qengine.model.steps import Tensor
 from qengine.runtime.session import InferenceSession
 
 Shapes = Mapping[str, tuple[Dim, ...] | None]
-
-
-def whole(shape: tuple[Dim, ...] | None) -> tuple[int, ...] | None:
-    """Return a shape if all its lengths are known, else None."""
-    lengths = tuple(n for n in shape or () if isinstance(n, int))
-    return None if shape is None or len(lengths) < len(shape) else lengths
 
 
 def feeds_of(
@@ -29,10 +23,11 @@ def feeds_of(
     given: dict[str, NDArray[Any]],
     shapes: dict[str, tuple[int, ...]],
     max_elements: int,
-) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    """Return an array for every input, and the reasons why some of them do not decide all shapes.
+) -> tuple[dict[str, NDArray[Any]], dict[str, str], dict[str, str]]:
+    """Return an array for every input, the reasons why some of them do not decide all shapes, and open batches.
 
-    An input that is not given becomes an array of zeros that takes no memory.
+    An input that is not given becomes an array of zeros that takes no memory. Where only its batch is open, it has one
+    sample; the last value has a note on this by the name of the input.
 
     Parameters
     ----------
@@ -62,6 +57,15 @@ def feeds_of(
     missing: dict[str, str] = {}
     decisive = value_inputs(session.graph)
     lengths = _lengths(graph, {**shapes, **{name: array.shape for name, array in given.items()}})
+    batches: dict[str, str] = {}
+    for name in own - given.keys() - shapes.keys() - decisive:
+        if name in declared and (one := of_one_sample(_bound(declared[name], lengths))):
+            opened, *rest = declared[name].shape or ()
+            batches[name] = (
+                f"the batch of input '{name}' is open ({' x '.join(str(n or '?') for n in (opened, *rest))}): work is "
+                f"that of 1 sample; --shape {name}={','.join(map(str, (8, *one[1:])))} tells that of 8 (shapes=)"
+            )
+            shapes = {**shapes, name: one}
     for name, value in declared.items():
         if name in given:
             continue
@@ -81,11 +85,11 @@ def feeds_of(
         elif shape is None or not all(isinstance(n, int) for n in shape):
             lengths_to_give = "N,..." if shape is None else ",".join("?" if n is None else str(n) for n in shape)
             missing[name] = f"shapes depend on that of {what}: give it (--shape {typed}={lengths_to_give}, shapes=)"
-        whole = tuple(n if isinstance(n, int) else 1 for n in shape or ())
-        if prod(whole) > max_elements:
+        lengths_fed = tuple(n if isinstance(n, int) else 1 for n in shape or ())
+        if prod(lengths_fed) > max_elements:
             raise UnsupportedError(f"{what} has more than {max_elements:,} elements (--max-elements, max_elements=)")
-        feeds[name] = np.broadcast_to(np.zeros((), value.dtype), whole)
-    return session.check_feeds(feeds), missing
+        feeds[name] = np.broadcast_to(np.zeros((), value.dtype), lengths_fed)
+    return session.check_feeds(feeds), missing, batches
 
 
 def _bound(value: Value, lengths: Mapping[str, int]) -> tuple[Dim, ...] | None:
@@ -105,7 +109,7 @@ def _lengths(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, i
 
 
 def shapes_of(
-    graph: Graph, feeds: Mapping[str, NDArray[Any]], tensors: Mapping[str, Tensor], missing: Mapping[str, str]
+    graph: Graph, feeds: Mapping[str, NDArray[Any]], tensors: Mapping[str, Tensor], missing: Container[str]
 ) -> dict[str, tuple[Dim, ...] | None]:
     """Return every shape as far as it is known: from the plan, else from the model and the known lengths."""
     fed = {value.name: feeds[value.name].shape for value in graph.inputs if value.name not in missing}

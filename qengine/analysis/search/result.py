@@ -68,6 +68,7 @@ class UnitInfo:
     format : format in the result, as text.
     sensitivity : noise over signal that the unit alone brings to the output, by word length; empty for a unit that
         costs nothing, which has its longest word.
+    role : role of a constant, such as "weights of /stem/Conv"; None for activations.
     """
 
     name: str
@@ -76,6 +77,7 @@ class UnitInfo:
     bits: int
     format: str
     sensitivity: Mapping[int, float]
+    role: str | None = None
 
 
 @dataclass(frozen=True)

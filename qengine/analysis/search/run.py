@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from qengine.analysis.inspection.costs import Workload, find_cost
-from qengine.analysis.progress import Progress, silent
 from qengine.analysis.search.cost import cost_model
 from qengine.analysis.search.descent import Choices, descent
 from qengine.analysis.search.evaluate import BudgetExhausted, Evaluator, ModelEvaluator, goal_on
@@ -34,8 +33,10 @@ from qengine.keywords import check_keywords, options_with
 from qengine.metrics.declaration import find_metric
 from qengine.metrics.drop import Drop
 from qengine.metrics.tasks import check_labels, task_of
+from qengine.model.constant_roles import constant_roles
 from qengine.model.graph import Graph
 from qengine.model.ops.operator import NeedsRun
+from qengine.progress import Progress, working
 from qengine.quantization.calibration import CalibrationOptions, observe
 from qengine.quantization.calibration.options import listed_bits
 from qengine.runtime.options import SessionOptions
@@ -122,7 +123,7 @@ def search(
         dataset = in_fast_batches(dataset, graph, settings.batch)
     with tempfile.TemporaryDirectory(prefix="qengine-") as folder:
         job = _SearchRun(
-            graph, dataset, settings, session, _OutputFolder(graph, session, Path(folder), progress or silent)
+            graph, dataset, settings, session, _OutputFolder(graph, session, Path(folder), progress or working)
         )
         with job.memory:
             try:
@@ -207,7 +208,7 @@ class _SearchRun:
         """
         settings, options, runs = self._settings, self._options, self._runs
         calibration = calibration.for_runs(options)
-        with self._progress("calibrating", runs.samples) as advance, np.errstate(all="ignore"):
+        with self._progress("calibrating|samples", runs.samples) as advance, np.errstate(all="ignore"):
             observation = observe(self._graph, feeds_of(runs, advance), calibration.for_observing(options))
         self._calibration = calibration
         constraints = calibration.constraints
@@ -224,7 +225,7 @@ class _SearchRun:
         session = InferenceSession(self._graph, options, formats=self._longest(), isa="reference")
         samples = min(settings.sensitivity_samples, runs.samples)
         cost = cost_model(self._cost, Workload(session, runs.first.feeds, runs.first.count), unit_of)
-        with self._progress("measuring tensors", samples) as advance:
+        with self._progress("measuring tensors|samples", samples) as advance:
             try:
                 sensitivity = measure_sensitivity(
                     session, self._output, units, cost.units, runs, samples, advance, self.memory, self._until
@@ -252,7 +253,7 @@ class _SearchRun:
         if self._held_out is not None:
             other = self._model(self._held_out, self._folder.outputs("held out", self._held_out), "held out")
             held_out = other, self._goal(other)
-        with self._progress("searching", settings.max_runs) as advance:
+        with self._progress("searching|assignments", settings.max_runs) as advance:
             evaluate = Evaluator(
                 *(model, self._units, choices.cost, settings.max_runs, seconds_left(self._until), advance, model.knows)
             )
@@ -268,8 +269,11 @@ class _SearchRun:
             checked = HeldOut(
                 self._held_out.samples, other_goal.reference, other_goal.least, value, other_goal.is_met(value)
             )
+        roles = constant_roles(self._graph)
         units = tuple(
-            UnitInfo(unit.name, unit.kind, unit.tensors, width, unit.spelled(width), dict(each))
+            UnitInfo(
+                *(unit.name, unit.kind, unit.tensors, width, unit.spelled(width), dict(each), roles.get(unit.name))
+            )
             for unit, width, each in zip(self._units, best.widths, choices.sensitivity, strict=True)
         )
         return SearchResult(

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.analysis.progress import Progress
 from qengine.analysis.sweep.points import Point
 from qengine.data.datasets.runs import Runs
 from qengine.errors import QEngineError
 from qengine.model.formats.files import FormatsByName
+from qengine.progress import Progress
 from qengine.quantization.calibration import Method
 from qengine.runtime.options import SessionOptions
 from qengine.runtime.session import InferenceSession
@@ -92,7 +92,7 @@ def differences(
             groups.setdefault(key, {}).setdefault(point.target, point)
     compared = [list(group.values()) for group in groups.values() if len(group) > 1]
     found: list[Difference] = []
-    with progress("comparing targets", sum(map(len, compared))) as advance:
+    with progress("comparing targets|comparisons", sum(map(len, compared))) as advance:
         for group in compared:
             common = _without_target(group)
             with suppress(QEngineError):  # no format holds a tensor: the rows of the points say so

@@ -15,7 +15,6 @@ from typing import Unpack
 import numpy as np
 
 import qengine
-from qengine.analysis.progress import Progress, silent
 from qengine.analysis.sweep.cluster import LOCAL, on_cluster
 from qengine.analysis.sweep.differences import Difference, differences
 from qengine.analysis.sweep.files import RESULTS, write_files
@@ -50,6 +49,7 @@ from qengine.metrics.declaration import find_metric
 from qengine.metrics.tasks import Task, check_labels, task_of
 from qengine.model.digest import graph_digest
 from qengine.model.graph import Graph
+from qengine.progress import Progress, working
 from qengine.quantization.calibration import CalibrationOptions, Observation
 from qengine.runtime.options import SessionOptions
 from qengine.runtime.session import InferenceSession
@@ -122,7 +122,7 @@ def sweep(
     check_session_options(session)
     grid = grid or Grid()
     points = grid.points()
-    job = _SweepRun(os.fspath(model), Path(folder), settings, session, progress or silent, grid.formats)
+    job = _SweepRun(os.fspath(model), Path(folder), settings, session, progress or working, grid.formats)
     with locked(job.folder), Store(job.folder / RESULTS) as store:
         found = job.run(points, store)
     notes = tuple(f"target {name} has none of these word lengths, and no points" for name in grid.left_out())
@@ -188,7 +188,7 @@ class _SweepRun:
         )
         before, new = time.perf_counter() - self._began, []
         source = Source(self._graph, self._dataset, self._runs, observations)
-        with self._progress("sweeping", len(points)) as advance, kept_open(work, source):
+        with self._progress("sweeping|points", len(points)) as advance, kept_open(work, source):
             advance(len(points) - len(left))
             with closing(runner(work, left)) as outcomes:
                 for point, outcome in outcomes:
@@ -243,7 +243,7 @@ class _SweepRun:
             return ()
 
         def observation(graph: Graph, corrections: Ranges) -> Observation:
-            with self._progress("calibrating", len(self._dataset)) as advance:
+            with self._progress("calibrating|samples", len(self._dataset)) as advance:
                 return ensure_histograms(
                     observed, self._context.key, corrections, graph, self._runs, advance, self._observing(points)
                 )
@@ -256,7 +256,7 @@ class _SweepRun:
 
     def _evaluated(self, observed: Path) -> tuple[Task, str]:
         """Return the task and the evaluated output, after the run in float32."""
-        with self._progress("float32", len(self._dataset)) as advance, np.errstate(all="ignore"):
+        with self._progress("running in float32|samples", len(self._dataset)) as advance, np.errstate(all="ignore"):
             exact = ensure_float32(observed, self._context.key, self._reference, self._runs, advance)
         first = next(iter(exact))
         task, output = task_of(
@@ -291,7 +291,7 @@ class _SweepRun:
                 observable = replace(corrected_for_ranges(self._graph, corrections), fuses=fuses)
             except QEngineError:  # each such point will be a row with the error
                 continue
-            with self._progress("calibrating", len(self._dataset)) as advance:
+            with self._progress("calibrating|samples", len(self._dataset)) as advance:
                 observations[corrections, fuses] = ensure_histograms(
                     observed, self._context.key, corrections, observable, self._runs, advance, self._observing(points)
                 )

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from qengine.analysis.progress import Advance
 from qengine.analysis.sweep.points import NO_CORRECTION
 from qengine.analysis.sweep.prepare import Ranges
 from qengine.atomic_files import replacing
@@ -26,6 +25,7 @@ from qengine.data.read import ARRAY_ERRORS, read_entry
 from qengine.errors import FeedError, QEngineError, SweepError, UnsupportedError, first_line
 from qengine.input_files import open_input
 from qengine.model.graph import Graph
+from qengine.progress import Advance
 from qengine.qformat import Overflow
 from qengine.quantization.calibration import Observation, load_observation, observe, save_observation
 from qengine.runtime.options import SessionOptions

@@ -23,6 +23,7 @@ from qengine.cli.options.general import (
     KernelOptions,
     LimitOptions,
     Model,
+    Quiet,
 )
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "LimitOptions",
     "MethodOptions",
     "Model",
+    "Quiet",
     "RangeOptions",
     "RoundingOptions",
     "Shapes",

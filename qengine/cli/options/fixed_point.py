@@ -1,5 +1,7 @@
 """Options of a run in fixed point: formats and arithmetic."""
 
+import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,8 +11,9 @@ import typer
 from qengine.cli import parsing
 from qengine.cli.options.general import LimitOptions
 from qengine.cli.options.panels import FIXED_POINT
+from qengine.errors import FormatError
 from qengine.model.steps import ISLANDS
-from qengine.qformat import Overflow, Rounding
+from qengine.qformat import Overflow, QFormat, Rounding
 from qengine.runtime.options import SessionOptions
 
 Formats = Annotated[
@@ -146,12 +149,25 @@ class ArithmeticOptions(RoundingOptions, TargetOptions):
     strict: Strict = False
 
 
+def _warn_of_sign(text: str | None) -> None:
+    """Warn where a format has 9 bits: one who counts the sign among the integer bits, as ARM does, means 8."""
+    with suppress(FormatError):
+        fmt = None if text is None else QFormat.parse(text)
+        if fmt is not None and fmt.signed and fmt.bits == 9 and fmt.integer_bits > 0:
+            meant = QFormat(fmt.integer_bits - 1, fmt.fraction_bits)
+            logging.getLogger("qengine").warning(
+                "%s has 9 bits, with the sign; where m counts the sign (ARM), it is %s here", fmt, meant
+            )
+
+
 @dataclass(frozen=True, kw_only=True)
 class FixedPointOptions(ArithmeticOptions, _FormatOptions):
     """Options of a run in fixed point, as typed: fields of `SessionOptions`, None where it has the default."""
 
     def session_options(self, limits: LimitOptions) -> SessionOptions:
         """Return the options of a session that runs in this way, within limits."""
+        for text in (self.qformat, self.weight_qformat):
+            _warn_of_sign(text)
         return SessionOptions(**self.typed(), **vars(limits))
 
     def record(self) -> dict[str, Any]:

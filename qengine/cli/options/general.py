@@ -57,7 +57,12 @@ MaxIterations = Annotated[
     ),
 ]
 Json = Annotated[
-    bool, typer.Option("--json", metavar="", help="Print one JSON object and nothing else.", rich_help_panel=RUN)
+    bool,
+    typer.Option("--json", metavar="", help="Print one JSON object on standard output.", rich_help_panel=RUN),
+]
+Quiet = Annotated[
+    bool,
+    typer.Option("-q", "--quiet", metavar="", help="Show no progress on standard error.", rich_help_panel=RUN),
 ]
 
 
@@ -110,3 +115,4 @@ class CommandOptions:
         ),
     ] = None
     json: Json = False
+    quiet: Quiet = False

@@ -29,15 +29,13 @@ from dataclasses import asdict
 from typing import Any
 
 import llvmlite.binding as llvm
-from rich.table import Table
-from rich.text import Text
 
 from qengine.analysis.bench import Report, Row, Timing
 from qengine.cli.jsontext import as_object
 from qengine.cli.output.console import rendered
 from qengine.cli.output.pixels import pixel_lines
+from qengine.cli.output.tables import Table
 from qengine.data.applied import Applied
-from qengine.errors import printable
 from qengine.threads import available_threads
 
 Measured = Sequence[tuple[str, str, Row, Mapping[str, float]]]
@@ -47,13 +45,15 @@ def report_table(model: str, pixels: Applied, report: Report, bits: int | None) 
     """Return the measurements of a model as a table."""
     word = "float32" if bits is None else f"up to {bits} bits"
     title = f"{model}, {word}, {report.isa}, {_threads(report.threads)}"
-    table = _table("tensor", "operator", "kernel")
+    table = Table()
+    table.names("tensor")
+    table.words("operator", importance=3)
+    table.words("kernel", importance=2)
+    _add_figures(table)
     for row in report.rows:
-        table.add_row(
-            *(_text(name) for name in (row.tensor, row.operator, row.kernel)), *_numbers(row), _text(row.note)
-        )
-    table.add_row("", "", "overhead", f"{report.overhead_ms:.3f}", "", "", _overhead(report))
-    table.add_row("", "", "total", f"{report.one_thread.best_ms:.3f}", "", "", "one run on one thread")
+        table.row(row.tensor, row.operator, row.kernel, *_numbers(row), row.note)
+    table.row("overhead", "", "", f"{report.overhead_ms:.3f}", "", "", _overhead(report))
+    table.row("total", "", "", f"{report.one_thread.best_ms:.3f}", "", "", "one run on one thread")
     peaks = ", ".join(f"{kind} {rate:.0f}" for kind, rate in report.peaks.items())
     work = f"   {report.gmacs:.0f} GMAC/s of {_macs(report.macs)}" if report.macs else ""
     lines = [
@@ -69,7 +69,7 @@ def report_table(model: str, pixels: Applied, report: Report, bits: int | None) 
     for name, rival in report.rivals.items():
         lines.append(f"{name:<16} {rival if isinstance(rival, str) else _beside(rival, report.run)}")
     lines += [f"warning          {text}" for text in report.warnings]
-    return rendered(title, table, [*(_text(line) for line in lines), *pixel_lines(pixels)])
+    return rendered(title, table, [*lines, *pixel_lines(pixels)])
 
 
 def _overhead(report: Report) -> str:
@@ -115,9 +115,13 @@ def report_record(model: str, pixels: Applied, report: Report, bits: int | None)
 
 def kernels_table(measured: Measured) -> str:
     """Return the measurements of layers as a table."""
-    table = _table("layer", "word", "kernel")
+    table = Table()
+    table.names("layer")
+    table.words("word", importance=9)
+    table.words("kernel", importance=2)
+    _add_figures(table)
     for layer, word, row, _ in measured:
-        table.add_row(_text(layer), _text(word), _text(row.kernel), *_numbers(row), _text(row.note))
+        table.row(layer, word, row.kernel, *_numbers(row), row.note)
     return rendered("layers, one thread", table, [])
 
 
@@ -130,24 +134,17 @@ def kernels_record(measured: Measured) -> str:
     return as_object({"cpu": _cpu(), "layers": layers})
 
 
-def _table(*names: str) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for name in names:
-        table.add_column(name)
-    for name in ("ms", "GMAC/s", "% of peak"):
-        table.add_column(name, justify="right")
-    table.add_column("")
-    return table
+def _add_figures(table: Table) -> None:
+    table.numbers("ms", importance=9)
+    table.numbers("GMAC/s", importance=7)
+    table.numbers("% of peak", importance=8)
+    table.text("note", importance=1)
 
 
 def _numbers(row: Row) -> tuple[str, str, str]:
     rate = "" if row.gmacs is None else f"{row.gmacs:.0f}"
     share = "" if row.percent_of_peak is None else f"{row.percent_of_peak:.0f}"
     return f"{row.ms:.3f}", rate, share
-
-
-def _text(words: str) -> Text:
-    return Text(printable(words))
 
 
 def _time(timing: Timing) -> str:

@@ -32,25 +32,31 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from qengine.analysis.blame import Blame, TensorBlame
 from qengine.atomic_files import replacing
 from qengine.cli.jsontext import as_object
 from qengine.cli.options import FixedPointOptions
-from qengine.cli.output.console import counted_samples, decibels, open_table, rendered
+from qengine.cli.output.console import Line, Part, counted_samples, decibels, rendered
 from qengine.cli.output.pixels import pixel_lines
+from qengine.cli.output.styles import BAD, GOOD, QUIET, TITLE, WARN
+from qengine.cli.output.tables import Table
+from qengine.cli.output.text import Paste
 from qengine.data.applied import Applied
 from qengine.data.datasets import Dataset
-from qengine.errors import printable
+from qengine.model.constant_roles import is_opaque, label_of, with_roles
 from qengine.model.formats.files import format_to_json
 from qengine.qformat import ChannelFormats, Format, QFormat
 
 _WARN_SATURATED = 0.01
 _MAX_LISTED = 3
 _MAX_HINTS = 10
+_LEGEND = (
+    "noise share: of all noise at the output; alone, all but: SQNR at the output with only this tensor rounded, and "
+    "with all but it; gain: what the output gains without its rounding; itself: SQNR of its own rounding; in run: SQNR "
+    "of its codes, all noise before it included"
+)
 _COLUMNS = (
     *("name", "kind", "operator", "format", "elements", "sqnr_db", "own_db", "output_db", "all_but_db", "gain_db"),
     *("sensitivity", "share", "saturated", "underflowed", "unused_bits"),
@@ -132,22 +138,25 @@ def as_tables(
     """Return a table and a summary, in colour if standard output is a terminal."""
     words = [model, fixed.qformat or "", fixed.formats.name if fixed.formats else ""]
     words.append(f"{counted_samples(len(dataset))} of {dataset.name}")
-    both = Group(_table(result), Text(), _groups(result)) if result.groups else _table(result)
-    return rendered(", ".join(filter(None, words)), both, [*pixel_lines(pixels), *_summary(result, written)])
+    parts: list[Part] = [_table(result), "", _groups(result)] if result.groups else [_table(result)]
+    return rendered(", ".join(filter(None, words)), parts, [*pixel_lines(pixels), *_summary(result, written)])
 
 
 def _table(result: Blame) -> Table:
-    table = open_table()
-    table.add_column("tensor", overflow="fold", min_width=10)
-    table.add_column("format", no_wrap=True)
-    headings = ("share", "alone,\ndB", "all\nbut", "gain", "here", "run", "satu-\nrated", "under\nflow", "bits\nfree")
-    for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = Table("--json, --csv FILE")
+    table.names("tensor")
+    table.formats("format", importance=9)
+    _add_ratios(table, "noise\nshare")
+    table.numbers("itself\ndB", importance=4)
+    table.numbers("in run\ndB", importance=3)
+    table.numbers("satu-\nrated", importance=5)
+    table.numbers("under-\nflow", importance=1)
+    table.numbers("unused\nbits", importance=2)
     for tensor in result.tensors:
         is_bad = tensor.saturated > _WARN_SATURATED * tensor.elements
         is_rounded = tensor.output_db is not None
-        table.add_row(
-            Text(printable(tensor.name)),
+        table.row(
+            label_of(tensor.name, tensor.role),
             _short(tensor.format),
             f"{tensor.share:.1%}" if is_rounded else "",
             _db(tensor.output_db) if is_rounded else "",
@@ -155,7 +164,7 @@ def _table(result: Blame) -> Table:
             _gain(tensor.gain_db) if is_rounded else "",
             _db(tensor.own_db) if is_rounded else "",
             _db(tensor.sqnr_db),
-            Text(_share(tensor.saturated, tensor.elements), style="red" if is_bad else ""),
+            Text(_share(tensor.saturated, tensor.elements), style=BAD if is_bad else ""),
             _share(tensor.underflowed, tensor.elements),
             str(tensor.unused_bits) if tensor.elements else "-",
         )
@@ -163,14 +172,21 @@ def _table(result: Blame) -> Table:
 
 
 def _groups(result: Blame) -> Table:
-    table = open_table()
-    table.add_column("group", overflow="fold", min_width=10)
-    for heading in ("tensors", "alone,\ndB", "all\nbut", "gain"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = Table()
+    table.names("group")
+    _add_ratios(table, "tensors")
     for group in result.groups:
         figures = _db(group.output_db), _db(group.all_but_db), _gain(group.gain_db)
-        table.add_row(Text(printable(group.name)), str(len(group.tensors)), *figures)
+        table.row(group.name, str(len(group.tensors)), *figures)
     return table
+
+
+def _add_ratios(table: Table, first: str) -> None:
+    """Add the columns of both tables: the first, and the SQNR at the output by what is rounded."""
+    table.numbers(first, importance=8)
+    table.numbers("alone\ndB", importance=7)
+    table.numbers("all but\ndB", importance=6)
+    table.numbers("gain\ndB", importance=8)
 
 
 def _db(value: float | None) -> str:
@@ -198,30 +214,32 @@ def _short(fmt: Format) -> str:
     return f"{fmt.bits}b/{'ch' if isinstance(fmt, ChannelFormats) else 'part'}"
 
 
-def _hints(result: Blame) -> Iterator[Text]:
+def _hints(result: Blame) -> Iterator[Line]:
     """Yield the better formats of the tensors that have one, those that matter most first."""
     hints = [tensor for tensor in result.tensors if tensor.suggestion is not None]
     for tensor in hints[:_MAX_HINTS]:
         hint = tensor.suggestion
         assert hint is not None
         form = f"{hint.format}, " if isinstance(hint.format, QFormat) else ""
-        words = f"try {printable(tensor.name)}: {form}{hint.text} (+{hint.gain_db:.1f} dB there)"
-        yield Text(words, style="green")
+        name = f"{tensor.name} ({tensor.role})" if tensor.role and is_opaque(tensor.name) else tensor.name
+        yield Text(f"try {name}: {form}{hint.text} (+{hint.gain_db:.1f} dB there)", style=GOOD)
     if hints[_MAX_HINTS:]:
-        yield Text(f"and {len(hints) - _MAX_HINTS} more (--csv, --json)", style="green")
+        yield Text(f"and {len(hints) - _MAX_HINTS} more (--csv, --json)", style=GOOD)
 
 
-def _summary(result: Blame, written: tuple[str, ...]) -> Iterator[Text]:
+def _summary(result: Blame, written: tuple[str, ...]) -> Iterator[Line]:
+    yield Text(_LEGEND, style=QUIET)
     yield from _hints(result)
-    yield Text(printable(f"SQNR of {', '.join(result.outputs)} against float32, dB: {decibels(result.sqnr_db)}"))
+    yield f"SQNR of {', '.join(result.outputs)} against float32, dB: {decibels(result.sqnr_db)}"
     apart = f"constants {decibels(result.constants_db)}, inputs and activations {decibels(result.activations_db)}"
-    yield Text(f"with tensors rounded in float32, dB: all {decibels(result.rounded_db)}, {apart}")
-    yield Text(f"if the noises of each tensor alone just added up, dB: {decibels(result.sum_db)}")
+    yield f"with tensors rounded in float32, dB: all {decibels(result.rounded_db)}, {apart}"
+    yield f"if the noises of each tensor alone just added up, dB: {decibels(result.sum_db)}"
+    roles = {tensor.name: tensor.role for tensor in result.tensors if tensor.role}
     for sentence in result.verdict:
-        yield Text(printable(f"verdict: {sentence}"), style="bold")
+        yield Text(f"verdict: {with_roles(sentence, roles)}", style=TITLE)
     for note in result.notes:
-        yield Text(printable(f"note: {note}"), style="yellow")
+        yield Text(f"note: {with_roles(note, roles)}", style=WARN)
     for path in written[:_MAX_LISTED]:
-        yield Text(printable(f"wrote {path}"))
+        yield Paste(f"wrote {path}")
     if written[_MAX_LISTED:]:
         yield Text(f"wrote {len(written) - _MAX_LISTED} more files")

@@ -21,19 +21,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
 from rich.text import Text
 
 from qengine.cli.jsontext import as_object
-from qengine.cli.output.console import Name, add_names, open_table, rendered, shortened
+from qengine.cli.output.console import Line, rendered
 from qengine.cli.output.pixels import pixel_lines
+from qengine.cli.output.styles import BAD, GOOD, QUIET, WARN
+from qengine.cli.output.tables import Table
+from qengine.cli.output.text import Paste
 from qengine.data.applied import Applied
-from qengine.errors import printable
 
 if TYPE_CHECKING:
     from qengine.deploy.c import CProject
-
-_MOST_KIND = 12  # characters of an operator: with this, names of 24 fit in 80 columns
 
 
 def as_json(model: str, pixels: Applied, project: CProject, notes: tuple[str, ...]) -> str:
@@ -86,17 +85,20 @@ def as_tables(model: str, pixels: Applied, project: CProject, notes: tuple[str, 
 
 
 def _table(project: CProject) -> Table:
-    table = open_table()
-    add_names(table, "operator", (one["node"] for one in project.operators))
-    table.add_column("kind", no_wrap=True)
-    for heading in ("products", "flash", "arena", "bytes", "M4 insn\nestimate"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = Table()
+    table.names("operator")
+    table.names("kind", importance=4)
+    table.numbers("products", importance=6)
+    table.numbers("flash", importance=8)
+    table.numbers("arena", importance=5)
+    table.numbers("bytes", importance=9)
+    table.numbers("M4 insn\nestimate", importance=7)
     for one in project.operators:
         output = project.tensors[one["outputs"][0]]
         place = "output" if output["offset"] is None else f"{output['offset']:,}"
-        table.add_row(
-            Name(one["node"]),
-            Text(shortened(printable(one["operator"]), _MOST_KIND)),
+        table.row(
+            one["node"],
+            one["operator"],
             _short(one["macs"]) if one["macs"] else "-",
             f"{one['flash']:,}" if one["flash"] else "-",
             place + ("" if one["in_place"] is False else "*"),
@@ -114,27 +116,28 @@ def _short(count: int) -> str:
     return f"{count:,}"
 
 
-def _summary(project: CProject, notes: tuple[str, ...]) -> Iterator[Text]:
+def _summary(project: CProject, notes: tuple[str, ...]) -> Iterator[Line]:
     manifest = project.manifest
     memory, compiled, verified = manifest["memory"], manifest["compiled"], manifest["verified"]
     if any(one["in_place"] for one in project.operators):
-        yield Text("* on bytes of its input", style="dim")
-    yield Text(
+        yield Text("* on bytes of its input", style=QUIET)
+    yield (
         f"arena {memory['arena']:,} B; {_bound(memory)}; inputs {memory['inputs']:,} B and outputs "
         f"{memory['outputs']:,} B of the caller"
     )
-    yield Text(f"flash {project.flash:,} B of weights and tables{_code(compiled)}")
-    yield Text(
+    yield f"flash {project.flash:,} B of weights and tables{_code(compiled)}"
+    yield (
         f"{project.macs:,} products; about {manifest['instructions_m4_estimate']:,} instructions on a Cortex-M4, "
         f"{manifest['instructions_m4_dsp_estimate']:,} with DSP (estimates)"
     )
     if verified is not None:
-        style = "red" if verified["differences"] else "green" if verified["equal"] else "yellow"
-        yield Text(printable(verified["sentence"]), style=style)
+        style = BAD if verified["differences"] else GOOD if verified["equal"] else WARN
+        yield Text(verified["sentence"], style=style)
     for note in (*notes, *project.notes):
         if verified is None or note != verified["sentence"]:
-            yield Text(printable(f"note: {note}"), style="yellow")
-    yield Text(printable(f"wrote {project.folder}: {', '.join(project.files)}"))
+            yield Text(f"note: {note}", style=WARN)
+    yield Paste(f"wrote {project.folder}")
+    yield f"files: {', '.join(project.files)}"
 
 
 def _bound(memory: dict[str, Any]) -> str:

@@ -22,15 +22,17 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from rich.table import Table
 from rich.text import Text
 
 from qengine.cli.jsontext import as_object
-from qengine.cli.output.console import Name, add_names, counted_samples, decibels, open_table, rendered
+from qengine.cli.output.console import Line, counted_samples, decibels, rendered
 from qengine.cli.output.pixels import pixel_lines
+from qengine.cli.output.styles import WARN
+from qengine.cli.output.tables import Table
+from qengine.cli.output.text import Paste
 from qengine.data.applied import Applied
 from qengine.data.datasets import Dataset
-from qengine.errors import printable
+from qengine.model.constant_roles import label_of, with_roles
 from qengine.qformat import PartFormats, QFormat, channel_formats
 from qengine.quantization.calibration import Calibration, TensorRange
 from qengine.targets import Target
@@ -87,22 +89,21 @@ def _bits(calibration: Calibration) -> str:
 
 
 def _table(calibration: Calibration) -> Table:
-    table = open_table()
-    add_names(table, "tensor", (tensor.name for tensor in calibration.tensors))
-    table.add_column("kind", no_wrap=True)
-    for heading in ("smallest", "largest"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("format", no_wrap=True)
-    table.add_column("SQNR\ndB", justify="right", no_wrap=True)
+    table = Table()
+    table.names("tensor")
+    table.names("kind", importance=1)
+    table.numbers("smallest", "largest", importance=6)
+    table.formats("format", importance=9)
+    table.numbers("SQNR\ndB", importance=8)
     has_costs = any(tensor.cost_db for tensor in calibration.tensors)
     if has_costs:
-        table.add_column("alone", no_wrap=True)
-        table.add_column("cost\ndB", justify="right", no_wrap=True)
+        table.formats("alone", importance=3)
+        table.numbers("cost\ndB", importance=3)
     for tensor in calibration.tensors:
         costs = [_format(tensor, tensor.best), decibels(tensor.cost_db)] if tensor.cost_db else ["", ""]
-        table.add_row(
-            Name(tensor.name),
-            tensor.kind,
+        table.row(
+            label_of(tensor.name, tensor.role),
+            tensor.role or tensor.kind,
             _number(tensor.least),
             _number(tensor.most),
             _format(tensor, tensor.format),
@@ -124,12 +125,14 @@ def _format(tensor: TensorRange, given: str | list[str]) -> str:
     return str(PartFormats(tuple(map(QFormat.parse, given)), 0))
 
 
-def _summary(calibration: Calibration, out: Path | None) -> Iterator[Text]:
+def _summary(calibration: Calibration, out: Path | None) -> Iterator[Line]:
+    roles = {tensor.name: tensor.role for tensor in calibration.tensors if tensor.role}
     worst = [tensor for tensor in calibration.tensors if tensor.sqnr_db is not None]
     if worst:
         least: TensorRange = min(worst, key=lambda tensor: tensor.sqnr_db or 0.0)
-        yield Text(printable(f"smallest SQNR of a tensor alone: {decibels(least.sqnr_db)} dB, of '{least.name}'"))
+        sentence = f"smallest SQNR of a tensor alone: {decibels(least.sqnr_db)} dB, of '{least.name}'"
+        yield with_roles(sentence, roles)
     for note in calibration.notes:
-        yield Text(printable(f"note: {note}"), style="yellow")
+        yield Text(f"note: {with_roles(note, roles)}", style=WARN)
     if out is not None:
-        yield Text(printable(f"wrote {out}"))
+        yield Paste(f"wrote {out}")

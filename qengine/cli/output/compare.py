@@ -35,19 +35,20 @@ elements, differing, largest, first, values, differences, read}.
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from rich.table import Table
 from rich.text import Text
 
 from qengine.atomic_files import write_text
 from qengine.cli.jsontext import as_object
-from qengine.cli.output.console import Name, add_names, open_table, rendered
+from qengine.cli.output.console import Line, rendered
 from qengine.cli.output.pixels import pixel_lines
+from qengine.cli.output.styles import BAD, GOOD, QUIET, WARN
+from qengine.cli.output.tables import Table
+from qengine.cli.output.text import Paste
 from qengine.data.applied import Applied
 from qengine.deploy.compare import Comparison
 from qengine.deploy.compare.html import page
 from qengine.deploy.compare.learn import Learned
 from qengine.deploy.compare.two_dumps import DumpsComparison
-from qengine.errors import printable
 
 _MOST_LISTED = 60
 _MOST_DIFFERENCES = 3
@@ -83,12 +84,15 @@ def as_tables(
     only_own: bool = False,
 ) -> str:
     """Return the answer and a table of tensors, in colour if standard output is a terminal."""
-    table = open_table()
     shown = [one for one in result.tensors if one.own or not only_own]
-    add_names(table, "tensor", (one.name for one in shown))
-    for column in ("operator", "format", "codes", "differ", "own", "largest", "differences"):
-        is_number = column in ("codes", "differ", "own", "largest")
-        table.add_column(column, justify="right" if is_number else "left", no_wrap=is_number, overflow="fold")
+    table = Table()
+    table.names("tensor")
+    table.words("operator", importance=5)
+    table.formats("format", importance=6)
+    table.numbers("codes", importance=4)
+    table.numbers("differ", "own", importance=9)
+    table.numbers("largest", importance=7)
+    table.text("differences", importance=3)
     _add_rows(table, result, shown)
     sample = f", sample {result.sample}" if result.sample and result.samples == 1 else ""
     return rendered(
@@ -102,10 +106,9 @@ def _add_rows(table: Table, result: Comparison, shown: Sequence[object]) -> None
     if len(rows) > _MOST_LISTED:
         rows = [one for one in rows if one in wrong][:_MOST_LISTED]
     for one in rows:
-        style = "red" if one.own else "yellow" if one.differing else ""
+        style = BAD if one.own else WARN if one.differing else ""
         cells = (one.operator, one.format, f"{one.codes:,}", f"{one.differing:,}", f"{one.own:,}", f"{one.largest:,}")
-        texts = (Text(printable(cell), style=style) for cell in (*cells, _spread(one.differences)))
-        table.add_row(Name(one.name, style), *texts)
+        table.row(one.name, *cells, _spread(one.differences), style=style)
 
 
 def _spread(differences: Mapping[int, int]) -> str:
@@ -115,31 +118,31 @@ def _spread(differences: Mapping[int, int]) -> str:
     return ", ".join(shown) + (", ..." if len(differences) > len(shown) else "")
 
 
-def _lines(result: Comparison, learned: Learned | None, written: Sequence[str]) -> Iterator[Text]:
-    yield Text(printable(result.sentence), style="bold green" if result.equal else "bold red")
+def _lines(result: Comparison, learned: Learned | None, written: Sequence[str]) -> Iterator[Line]:
+    yield Text(result.sentence, style=f"bold {GOOD if result.equal else BAD}")
     cause = result.cause
     if cause is not None and cause.also:
-        yield Text(printable(f"The same cause explains the own errors of {_listed(cause.also)} too."))
+        yield f"The same cause explains the own errors of {_listed(cause.also)} too."
     if cause is not None and cause.targets:
-        yield Text(printable(f"Target {_listed(cause.targets)} computes these codes too."))
+        yield f"Target {_listed(cause.targets)} computes these codes too."
     others = [name for name in result.own if result.first is None or name != result.first.tensor]
     others = [name for name in others if cause is None or name not in cause.also]
     if others:
-        yield Text(printable(f"Own errors too: {_listed(others)}. They may have other causes."))
+        yield f"Own errors too: {_listed(others)}. They may have other causes."
     if result.inherited:
-        yield Text(printable(f"Inherited only: {_listed(result.inherited)}."))
+        yield f"Inherited only: {_listed(result.inherited)}."
     if result.missing:
-        yield Text(printable(f"Not in the dump: {_listed(result.missing)}."), style="dim")
+        yield Text(f"Not in the dump: {_listed(result.missing)}.", style=QUIET)
     if result.unmatched:
-        yield Text(printable(f"Not of the model: {_listed(result.unmatched)}."), style="dim")
+        yield Text(f"Not of the model: {_listed(result.unmatched)}.", style=QUIET)
     for note in result.notes:
-        yield Text(printable(f"note: {note}"), style="dim")
+        yield Text(f"note: {note}", style=QUIET)
     if learned is not None:
-        yield Text(printable(_learned(learned)))
+        yield _learned(learned)
         for note in learned.target.notes:
-            yield Text(printable(f"note: {note}"), style="dim")
+            yield Text(f"note: {note}", style=QUIET)
     for path in written:
-        yield Text(printable(f"wrote {path}"))
+        yield Paste(f"wrote {path}")
 
 
 def _learned(learned: Learned) -> str:
@@ -159,19 +162,19 @@ def dumps_as_json(result: DumpsComparison) -> str:
 
 def dumps_as_tables(result: DumpsComparison) -> str:
     """Return the comparison of two dumps as a table."""
-    table = open_table()
-    add_names(table, "tensor", (one.name for one in result.tensors))
-    for column in ("elements", "differ", "largest", "differences"):
-        is_number = column in ("elements", "differ", "largest")
-        table.add_column(column, justify="right" if is_number else "left", no_wrap=is_number, overflow="fold")
+    table = Table()
+    table.names("tensor")
+    table.numbers("elements", importance=4)
+    table.numbers("differ", "largest", importance=9)
+    table.text("differences", importance=3)
     for one in result.tensors:
-        style = "red" if one.differing else ""
+        style = BAD if one.differing else ""
         cells = (f"{one.elements:,}", f"{one.differing:,}", f"{one.largest:g}", _spread(one.differences))
-        table.add_row(Name(one.name, style), *(Text(printable(cell), style=style) for cell in cells))
-    lines = [Text(printable(result.sentence), style="bold green" if result.equal else "bold red")]
+        table.row(one.name, *cells, style=style)
+    lines = [Text(result.sentence, style=f"bold {GOOD if result.equal else BAD}")]
     for which, names in (("first", result.only_first), ("second", result.only_second)):
         if names:
-            lines.append(Text(printable(f"Only in the {which}: {_listed(names)}."), style="dim"))
+            lines.append(Text(f"Only in the {which}: {_listed(names)}.", style=QUIET))
     return rendered("two dumps", table, lines)
 
 

@@ -1,116 +1,67 @@
-"""Parts of the output that commands share: tables, figures as text, status and progress on a terminal."""
+"""The text that a command prints: a title, tables and lines, laid out for the terminal, file or pipe that it goes to.
+
+On a terminal nothing is wider than it but lines to paste. A file or a pipe has no width, and its reader does not
+expect folded names: tables have all columns there, and sentences are one line each. COLUMNS gives a width to any of
+them.
+"""
 
 import math
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
-from rich.markup import escape
-from rich.measure import Measurement
-from rich.table import Table
+from rich.console import Console
 from rich.text import Text
 
 from qengine.analysis.report import percent
-from qengine.errors import printable
+from qengine.cli.output.styles import TITLE
+from qengine.cli.output.tables import Table
+from qengine.cli.output.text import Paste, shown, wrapped
 from qengine.metrics.declaration import Metric, Unit
 
-_MIN_WIDTH, _PIPE_WIDTH = 80, 200
-_MIN_FOLDED = 8  # narrowest column of names that are folded
-_MIN_NAME = 24  # narrowest column of names that are shortened
+_LEAST_WIDTH = 40
+
+Line = str | Text | Paste
+"""A line: a sentence, which breaks at words, or one that must stay whole."""
+
+Part = Table | Line
+"""A table, or a line above or below it."""
 
 
-@contextmanager
-def status(text: str, quiet: bool) -> Iterator[None]:
-    """Show a text on a terminal while the context lasts."""
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal:
-        yield
-        return
-    with console.status(Text(printable(text))):
-        yield
+def rendered(title: Line, parts: Part | Sequence[Part], lines: Iterable[Line]) -> str:
+    """Return a title, tables and lines as text, in colour if standard output is a terminal."""
+    head = Text(title, style=TITLE) if isinstance(title, str) else title
+    shown_parts = [parts] if isinstance(parts, Table | str | Text | Paste) else parts
+    return laid_out([head, *shown_parts, "", *lines], _width())
 
 
-@contextmanager
-def progress(text: str, total: int, quiet: bool) -> Iterator[Callable[[float], None]]:
-    """Show a progress bar on a terminal; the function that the context yields advances it by an amount of work."""
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal:
-        yield lambda _: None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # seldom shown
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(escape(printable(text)), total=total)
-        yield lambda count: bar.advance(task, count)
-
-
-def rendered(title: str | Text, table: RenderableType, lines: Iterable[str | Text]) -> str:
-    """Return a title, a table and lines as text, in colour if standard output is a terminal."""
-    console = Console(highlight=False)
-    # A pipe has no width, and its reader does not expect folded names.
-    is_open_ended = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    console.width = _PIPE_WIDTH if is_open_ended else max(console.width, _MIN_WIDTH)
-    # In a narrower table columns would be cut, or left out; wrapped lines are better than that.
-    console.width = max([console.width, *(_min_width(console, one) for one in _tables(table))])
+def laid_out(parts: Iterable[Part], width: int | None) -> str:
+    """Return tables and lines as text for a terminal of some cells; None for no limit."""
+    console = Console(highlight=False, width=1 << 16)  # nothing is left for it to wrap
     with console.capture() as captured:
-        console.print(title if isinstance(title, Text) else Text(printable(title), style="bold"), soft_wrap=True)
-        console.print(table, crop=False)  # a column that is as wide as it must be may stand beyond the width
-        console.print()
-        for line in lines:
-            console.print(line, soft_wrap=True)
+        for part in parts:
+            for line in _lines(part, width):
+                console.print(line, soft_wrap=True)
     return captured.get().rstrip() + "\n"
 
 
-def _tables(renderable: RenderableType) -> list[Table]:
-    """Return the tables in a table or group."""
-    parts = renderable.renderables if isinstance(renderable, Group) else [renderable]
-    return [part for part in parts if isinstance(part, Table)]
+def _width() -> int | None:
+    """Return the cells of a line of standard output; None where it has no width."""
+    if not sys.stdout.isatty() and "COLUMNS" not in os.environ:
+        return None
+    return max(Console().width, _LEAST_WIDTH)
 
 
-def _min_width(console: Console, table: Table) -> int:
-    """Return the width at which no column of a table is cut: only columns that fold are narrower than their cells."""
-    options, padding = console.options.update(width=1 << 16), table.padding[1]
-    width = -padding
-    for column in table.columns:
-        cells = max(Measurement.get(console, options, cell).maximum for cell in (column.header, *column.cells))
-        folded = max(column.min_width or 0, min(cells, _MIN_FOLDED))
-        width += padding + (cells if column.no_wrap else folded)
-    return width
-
-
-def open_table() -> Table:
-    """Return a table without lines and without columns."""
-    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-
-
-class Name:
-    """A name in a table, which is shortened from the middle where the column is narrower."""
-
-    def __init__(self, name: str, style: str = "") -> None:
-        self.name, self.style = printable(name), style
-
-    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        return Measurement(min(len(self.name), _MIN_NAME), len(self.name))
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield Text(shortened(self.name, options.max_width), style=self.style, no_wrap=True)
-
-
-def add_names(table: Table, heading: str, names: Iterable[str]) -> None:
-    """Add a column for cells that are a `Name`, with room for them."""
-    longest = max(map(len, names), default=0)
-    table.add_column(heading, min_width=max(len(heading), min(longest, _MIN_NAME)))
-
-
-def shortened(text: str, length: int) -> str:
-    """Return a text of at most some characters, the middle left out: its beginning and its end tell names apart."""
-    if len(text) <= length:
-        return text
-    end = (length - 2) // 2
-    return f"{text[: length - 2 - end]}..{text[len(text) - end :]}"
+def _lines(part: Part, width: int | None) -> Iterator[Text]:
+    if isinstance(part, Table):
+        yield from part.lines(width)
+        return
+    if isinstance(part, Paste):
+        yield Text(shown(part.text), style=part.style)
+        return
+    text = part if isinstance(part, Text) else Text(part)
+    line = Text(shown(text.plain), style=text.style)
+    yield from [line] if width is None else wrapped(line, width)
 
 
 def counted_samples(n: int) -> str:

@@ -5,23 +5,23 @@ Targets whose codes are all equal share a row and a column, so that the square o
 
 from collections.abc import Iterator, Sequence
 
-from rich.table import Table
 from rich.text import Text
 
 from qengine.analysis.sweep import Difference
-from qengine.cli.output.console import counted_samples, open_table
-from qengine.errors import printable
+from qengine.cli.output.console import Part, counted_samples
+from qengine.cli.output.styles import QUIET
+from qengine.cli.output.tables import NEVER, Table
 
 _COLUMNS = 11  # in one table: as many as fit 80 characters
 
 
-def matrices(differences: Sequence[Difference]) -> Iterator[Table | Text]:
+def matrices(differences: Sequence[Difference]) -> Iterator[Part]:
     """Yield a heading and a table for each choice of formats."""
     for formats in dict.fromkeys(one.formats for one in differences):
         yield from _matrix([one for one in differences if one.formats == formats])
 
 
-def _matrix(differences: Sequence[Difference]) -> Iterator[Table | Text]:
+def _matrix(differences: Sequence[Difference]) -> Iterator[Part]:
     between = {(one.first, one.second): one for one in differences}
     between |= {(one.second, one.first): one for one in differences}
     groups: list[list[str]] = []
@@ -37,22 +37,21 @@ def _matrix(differences: Sequence[Difference]) -> Iterator[Table | Text]:
         f"codes that differ in the same {formats}, on {counted_samples(one.samples)}: above the diagonal of all "
         f"{one.tensors:,}, below of the {one.outputs:,} of outputs"
     )
-    yield Text("")
-    yield Text(printable(text), style="dim")
+    yield ""
+    yield Text(text, style=QUIET)
     if len(groups) == 1:
-        yield Text(printable(f"none: {', '.join(groups[0])}"))
+        yield f"none: {', '.join(groups[0])}"
         return
     for start in range(0, len(groups), _COLUMNS):
         columns = range(start, min(start + _COLUMNS, len(groups)))
-        table = open_table()
-        table.padding = (0, 1, 0, 0)
-        table.add_column("", justify="right", no_wrap=True)
-        table.add_column("target", overflow="fold", min_width=10)
+        table = Table(gap=1)
+        table.numbers("", importance=NEVER)
+        table.text("target", importance=NEVER)
         for j in columns:
-            table.add_column(str(j + 1), justify="right", no_wrap=True)
+            table.numbers(str(j + 1))
         for i, group in enumerate(groups):
             cells = ["" if i == j else _share(between[group[0], groups[j][0]], of_outputs=i > j) for j in columns]
-            table.add_row(str(i + 1), Text(printable(", ".join(group))), *cells)
+            table.row(str(i + 1), ", ".join(group), *cells)
         yield table
 
 

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 
-from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from qengine.analysis.environment import Check, Environment, Package
 from qengine.cli.jsontext import as_object
-from qengine.cli.output.console import open_table, rendered
-from qengine.errors import printable
+from qengine.cli.output.console import Part, rendered
+from qengine.cli.output.styles import TITLE
+from qengine.cli.output.tables import NEVER, Table
 from qengine.memory import size_text
 
 
@@ -20,11 +19,11 @@ def as_json(found: Environment) -> str:
 
 def as_tables(found: Environment) -> str:
     """Return the environment as tables."""
-    parts: list[Table | Text] = []
+    parts: list[Part] = []
     for heading, rows in _panels(found):
         if rows:
-            parts += [Text(), Text(heading, style="bold"), _table(rows)]
-    return rendered(f"qengine {found.qengine}", Group(*parts[1:]), _verdict(found))
+            parts += ["", Text(heading, style=TITLE), _table(rows)]
+    return rendered(f"qengine {found.qengine}", parts[1:], _verdict(found))
 
 
 def _panels(found: Environment) -> Iterator[tuple[str, list[tuple[str, str]]]]:
@@ -48,12 +47,11 @@ def _panels(found: Environment) -> Iterator[tuple[str, list[tuple[str, str]]]]:
 
 
 def _table(rows: list[tuple[str, str]]) -> Table:
-    table = open_table()
-    table.show_header = False
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold", min_width=20)
+    table = Table(has_heading=False)
+    table.words("", importance=NEVER)
+    table.text("", importance=NEVER)
     for name, text in rows:
-        table.add_row(Text(printable(name)), Text(printable(text)))
+        table.row(name, text)
     return table
 
 

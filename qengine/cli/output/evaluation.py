@@ -29,18 +29,18 @@ seconds             time of the evaluation
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from qengine.analysis.evaluation import Evaluation, MetricFigures, SampleDifference
 from qengine.cli.jsontext import as_object
 from qengine.cli.options import FixedPointOptions
-from qengine.cli.output.console import counted_samples, decibels, figure, open_table, rendered
+from qengine.cli.output.console import Line, Part, counted_samples, decibels, figure, rendered
 from qengine.cli.output.pixels import pixel_lines
 from qengine.cli.output.run import tensor_table
+from qengine.cli.output.styles import TITLE, WARN
+from qengine.cli.output.tables import Table
+from qengine.cli.output.text import Paste
 from qengine.data.applied import Applied
-from qengine.errors import printable
 from qengine.metrics.declaration import Unit
 from qengine.results import plain
 from qengine.runtime.session import InferenceSession
@@ -99,8 +99,8 @@ def as_tables(result: EvaluationResult) -> str:
     tables = [_metric_table(found)]
     if found.in_fixed_point:
         tables = [tensor_table(found.tensors), *tables]
-    parts = [part for table in tables for part in (Text(), table)][1:]
-    return rendered(_title(result), Group(*parts), [*pixel_lines(result.pixels), *_summary(result)])
+    parts: list[Part] = [part for table in tables for part in ("", table)]
+    return rendered(_title(result), parts[1:], [*pixel_lines(result.pixels), *_summary(result)])
 
 
 def _title(result: EvaluationResult) -> Text:
@@ -114,22 +114,24 @@ def _title(result: EvaluationResult) -> Text:
         *((str(rules.rounding), str(rules.overflow)) if found.in_fixed_point else ()),
         f"{counted_samples(found.samples)} of {found.data}",
     ]
-    return Text(printable(", ".join(filter(None, words))), style="bold")
+    return Text(", ".join(filter(None, words)), style=TITLE)
 
 
 def _metric_table(found: Evaluation) -> Table:
     """Return the figures of float32 and of fixed point side by side."""
-    table = open_table()
-    table.add_column("metric", no_wrap=True)
-    table.add_column("against", no_wrap=True)
-    for heading in ("float32", *(["fixed point", "difference"] if found.in_fixed_point else [])):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = Table()
+    table.names("metric")
+    table.words("against", importance=3)
+    table.numbers("float32", importance=8)
+    if found.in_fixed_point:
+        table.numbers("fixed point", importance=9)
+        table.numbers("difference", importance=7)
     for one in found.metrics:
         unit = f", {one.metric.unit}" if one.metric.unit is Unit.DB else ""
         cells = [f"{one.metric.label}{unit}", str(one.reference), figure(one.metric, one.float32)]
         if found.in_fixed_point:
             cells += [figure(one.metric, one.fixed), _difference(one)]
-        table.add_row(*cells)
+        table.row(*cells)
     return table
 
 
@@ -143,26 +145,26 @@ def _difference(one: MetricFigures) -> str:
     return f"{value:+.2f} dB" if one.metric.unit is Unit.DB else f"{value:+.{one.metric.decimals}f}"
 
 
-def _summary(result: EvaluationResult) -> Iterator[Text]:
+def _summary(result: EvaluationResult) -> Iterator[Line]:
     found = result.found
     others = {name: value for name, value in found.sqnr_by_output.items() if name != found.evaluated_output}
     if others:
-        each = (f"{printable(name)} {decibels(value)}" for name, value in others.items())
-        yield Text(f"SQNR against float32 of the other outputs, dB: {', '.join(each)}")
+        each = (f"{name} {decibels(value)}" for name, value in others.items())
+        yield f"SQNR against float32 of the other outputs, dB: {', '.join(each)}"
     if found.flips:
         changes = "1 sample changes" if found.flips == 1 else f"{found.flips:,} samples change"
         shown = [_flip(one, found.classes) for one in found.worst if one.flips][:_SHOWN]
         more = f" and {found.flips - len(shown):,} more" if found.flips > len(shown) else ""
-        yield Text(printable(f"{changes} class: {', '.join(shown)}{more}"))
+        yield f"{changes} class: {', '.join(shown)}{more}"
     elif found.worst and found.samples > 1:
         shown = [f"{_named(one)} ({decibels(one.sqnr_db)} dB)" for one in found.worst[:_SHOWN]]
-        yield Text(printable(f"lowest SQNR: {', '.join(shown)}"))
+        yield f"lowest SQNR: {', '.join(shown)}"
     for island in found.islands:
-        yield Text(printable(f"note: computed in float32, without a fixed-point rule: {island}"), style="yellow")
+        yield Text(f"note: computed in float32, without a fixed-point rule: {island}", style=WARN)
     for note in found.notes:
-        yield Text(printable(f"note: {note}"), style="yellow")
+        yield Text(f"note: {note}", style=WARN)
     for path in result.written:
-        yield Text(printable(f"wrote {path}"))
+        yield Paste(f"wrote {path}")
 
 
 def _named(one: SampleDifference) -> str:

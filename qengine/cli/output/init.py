@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Group, RenderableType
-from rich.table import Table
-
 from qengine.cli.jsontext import as_object
-from qengine.cli.output.console import Name, counted_samples, decibels, open_table, rendered
+from qengine.cli.output.console import Line, Part, counted_samples, decibels, rendered
+from qengine.cli.output.tables import NEVER, Table
+from qengine.cli.output.text import Paste
 from qengine.cli.project.find import NAME
 from qengine.cli.project.first_look.look import Look
 from qengine.cli.project.first_look.trials import Trial
@@ -123,22 +122,22 @@ def _labels(look: Look) -> str:
 def as_tables(result: Initialized) -> str:
     """Return the result as tables for a terminal."""
     look = result.look
-    found = open_table()
-    found.add_column("")
-    found.add_column("", overflow="fold")
-    found.show_header = False
+    found = Table(has_heading=False)
+    found.words("", importance=NEVER)
+    found.text("", importance=NEVER)
     for what, words in facts(look, result.data):
-        found.add_row(what, words)
-    parts: list[RenderableType] = [found]
+        found.row(what, words)
+    parts: list[Part] = [found]
     if look.trials is not None and len(look.trials.trials) > 1:
         parts += ["", _trials(look)]
-    lines = [*(look.dataset.notes if look.dataset else ()), *(look.verdict.notes if look.verdict else ())]
+    notes = (*(look.dataset.notes if look.dataset else ()), *(look.verdict.notes if look.verdict else ()))
+    lines: list[Line] = list(notes)
     if look.problem:
         lines.append(f"the model did not run on the data: {look.problem}")
     if result.data is None:
         lines.append(f"give the samples with --data, or write them into {result.path}")
-    lines += [f"wrote {result.path}", f"next: {result.next_command}"]
-    return rendered(result.model, Group(*parts), lines)
+    lines += [Paste(f"wrote {result.path}"), Paste(f"next: {result.next_command}")]
+    return rendered(result.model, parts, lines)
 
 
 def _trials(look: Look) -> Table:
@@ -146,16 +145,16 @@ def _trials(look: Look) -> Table:
     assert look.trials is not None
     assert look.verdict is not None
     trials = look.trials.trials
-    table = open_table()
-    table.add_column("preprocessing")
+    table = Table()
+    table.names("preprocessing")
     columns = _columns(look)
-    for heading in columns:
-        table.add_column(heading, justify="right")
-    table.add_column("")
+    for i, heading in enumerate(columns):
+        table.numbers(heading, importance=9 - i)
+    table.text("", importance=8)
     for i, (trial, word) in enumerate(zip(trials, look.verdict.words, strict=True)):
         style = "bold" if i == look.verdict.chosen else ""
         figures = [columns[heading](trial) for heading in columns]
-        table.add_row(Name(trial.candidate.name), *figures, word, style=style)
+        table.row(trial.candidate.name, *figures, word, style=style)
     return table
 
 

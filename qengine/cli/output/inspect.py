@@ -23,18 +23,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from qengine.analysis.inspection import MEANINGS, Inspection, TensorInfo
 from qengine.cli.jsontext import as_object
 from qengine.cli.options import FixedPointOptions
-from qengine.cli.output.console import open_table, rendered
-from qengine.errors import printable
+from qengine.cli.output.console import Line, Part, rendered
+from qengine.cli.output.styles import BAD, QUIET, WARN
+from qengine.cli.output.tables import Table
 from qengine.model.formats.files import format_to_json
 
-_COLOURS = {"island": "yellow", "delegated": "yellow", "unsupported": "red", "unused": "yellow"}
+_COLOURS = {"island": WARN, "delegated": WARN, "unsupported": BAD, "unused": WARN}
 
 
 def as_json(model: str, fixed: FixedPointOptions, inspection: Inspection) -> str:
@@ -73,55 +72,61 @@ def as_tables(model: str, fixed: FixedPointOptions, inspection: Inspection, *, t
     opsets = ", ".join(f"{domain} opset {n}".lstrip() for domain, n in inspection.opsets.items())
     words = [model, opsets, fixed.qformat or "", fixed.formats.name if fixed.formats else ""]
     ends = [("input", info) for info in inspection.inputs] + [("output", info) for info in inspection.outputs]
-    tables: list[RenderableType] = [_ends(ends, inspection.in_fixed_point), Text(), _operators(inspection)]
+    parts: list[Part] = [_ends(ends, inspection.in_fixed_point), "", _operators(inspection)]
     if tensors:
-        tables += [Text(), _computed(inspection, inspection.in_fixed_point)]
-    return rendered(", ".join(filter(None, words)), Group(*tables), _summary(inspection))
-
-
-def _table(*headings: str, right: Sequence[str] = ()) -> Table:
-    table = open_table()
-    for heading in headings:
-        table.add_column(heading, overflow="fold", justify="right" if heading in right else "left")
-    return table
+        parts += ["", _computed(inspection, inspection.in_fixed_point)]
+    return rendered(", ".join(filter(None, words)), parts, _summary(inspection))
 
 
 def _ends(ends: Sequence[tuple[str, TensorInfo]], is_fixed: bool) -> Table:
-    table = _table("", "tensor", "type", "shape", *(["format"] if is_fixed else []))
+    table = Table()
+    table.words("", importance=9)
+    table.names("tensor")
+    table.words("type", importance=3)
+    table.text("shape", importance=8)
+    if is_fixed:
+        table.formats("format", importance=7)
     for role, info in ends:
-        table.add_row(
-            *_cells([role, info.name, info.dtype or "?", _shape(info), *([_format(info)] if is_fixed else [])])
-        )
+        table.row(role, info.name, info.dtype or "?", _shape(info), *([_format(info)] if is_fixed else []))
     return table
 
 
 def _operators(inspection: Inspection) -> Table:
     has_macs = inspection.macs is None or inspection.macs > 0
-    table = _table("operator", "count", *(["MACs"] if has_macs else []), "kind", "", right=("count", "MACs"))
+    table = Table()
+    table.names("operator")
+    table.numbers("count", importance=9)
+    if has_macs:
+        table.numbers("MACs", importance=8)
+    table.words("kind", importance=7)
+    table.text("meaning", importance=1)
     for info in inspection.operators:
         name = f"{info.domain}.{info.operator}" if info.domain else info.operator
         macs = ["?" if info.macs is None else f"{info.macs:,}" if info.macs else ""] if has_macs else []
         kind = Text(info.kind, style=_COLOURS.get(info.kind, ""))
-        table.add_row(*_cells([name, f"{info.count:,}", *macs]), kind, Text(MEANINGS[info.kind], style="dim"))
+        table.row(name, f"{info.count:,}", *macs, kind, Text(MEANINGS[info.kind], style=QUIET))
     return table
 
 
 def _computed(inspection: Inspection, is_fixed: bool) -> Table:
-    headings = ["tensor", "computed by", "kind", "type", "shape", *(["format"] if is_fixed else []), "MACs"]
-    table = _table(*headings, right=("MACs",))
+    table = Table()
+    table.names("tensor")
+    table.names("computed by", importance=5)
+    table.words("kind", importance=4)
+    table.words("type", importance=2)
+    table.text("shape", importance=8)
+    if is_fixed:
+        table.formats("format", importance=9)
+    table.numbers("MACs", importance=6)
     nodes = {name: node for node in inspection.nodes if not node.within for name in node.outputs}
     for info in inspection.tensors:
         if info.name in nodes:
             node = nodes[info.name]
             macs = "?" if node.macs is None else f"{node.macs:,}" if node.macs else ""
             fmt = [_format(info)] if is_fixed else []
-            cells = [info.name, info.computed_by, node.kind, info.dtype or "?", _shape(info), *fmt, macs]
-            table.add_row(*_cells(cells))
+            kind = Text(node.kind, style=_COLOURS.get(node.kind, ""))
+            table.row(info.name, info.computed_by, kind, info.dtype or "?", _shape(info), *fmt, macs)
     return table
-
-
-def _cells(words: Sequence[str]) -> Iterator[Text]:
-    return (Text(printable(word)) for word in words)
 
 
 def _shape(info: TensorInfo) -> str:
@@ -134,12 +139,12 @@ def _format(info: TensorInfo) -> str:
     return "" if info.format is None else str(info.format)
 
 
-def _summary(inspection: Inspection) -> Iterator[Text]:
-    yield Text(f"parameters            {inspection.parameters:,} in {_bytes(inspection.parameter_bytes)}")
+def _summary(inspection: Inspection) -> Iterator[Line]:
+    yield (f"parameters            {inspection.parameters:,} in {_bytes(inspection.parameter_bytes)}")
     macs = "unknown: shapes are missing" if inspection.macs is None else f"{inspection.macs:,} in a run"
-    yield Text(f"multiply-accumulates  {macs}")
+    yield (f"multiply-accumulates  {macs}")
     for warning in inspection.warnings:
-        yield Text(printable(f"note: {warning}"), style="yellow")
+        yield Text(f"note: {warning}", style=WARN)
 
 
 def _bytes(count: int) -> str:

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
+from qengine.cli.output.styles import WARN
 from qengine.data.applied import Applied
-from qengine.errors import printable
 
 
 def pixel_lines(pixels: Applied) -> Iterator[Text]:
     """Yield what is applied to pixels, and the remarks; nothing where no pixels were read."""
     if pixels.line is not None:
-        yield Text(printable(pixels.line))
+        yield Text(pixels.line)
     for note in pixels.notes:
-        yield Text(printable(f"note: {note}"), style="yellow")
+        yield Text(f"note: {note}", style=WARN)

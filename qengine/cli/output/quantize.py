@@ -17,13 +17,13 @@ written      paths of the files
 from pathlib import Path
 from typing import Any
 
-from rich.text import Text
-
 from qengine.cli.jsontext import as_object
-from qengine.cli.output.console import open_table, rendered
+from qengine.cli.output.console import Line, rendered
 from qengine.cli.output.pixels import pixel_lines
+from qengine.cli.output.tables import Table
+from qengine.cli.output.text import Paste
 from qengine.data.applied import Applied
-from qengine.errors import printable
+from qengine.model.constant_roles import constant_roles, with_roles
 from qengine.model.formats.files import format_to_json
 from qengine.quantization.qdq import QuantizedModel
 
@@ -48,25 +48,23 @@ def as_json(model: str, out: Path, recipe: str, pixels: Applied, quantized: Quan
 
 def as_table(model: str, out: Path, recipe: str, pixels: Applied, quantized: QuantizedModel) -> str:
     """Return a table of the corrections, and a summary."""
-    table = open_table()
-    table.add_column("correction")
-    for heading in ("layers changed", "unchanged"):
-        table.add_column(heading, justify="right")
+    table = Table()
+    table.names("correction")
+    table.numbers("layers changed", "unchanged")
     for name, changed, unchanged in _counts(quantized):
-        table.add_row(name, f"{changed:,}", f"{unchanged:,}")
+        table.row(name, f"{changed:,}", f"{unchanged:,}")
     opset = next(one.version for one in quantized.model.opset_import if not one.domain)
     rounded = sum(name in quantized.session.rounded for name in quantized.session.formats)
-    lines = [
+    roles = constant_roles(quantized.session.graph)
+    lines: list[Line] = [
         f"opset {opset}, {rounded} tensors rounded, {len(quantized.session.formats) - rounded} others with formats",
         *map(str, quantized.verdicts),
-        *_unchanged(quantized),
-        f"wrote {out}",
+        *(with_roles(line, roles) for line in _unchanged(quantized)),
+        Paste(f"wrote {out}"),
         quantized.check,
-        *(f"note: {note}" for note in quantized.notes),
+        *(f"note: {with_roles(note, roles)}" for note in quantized.notes),
     ]
-    return rendered(
-        f"{model}, recipe {recipe}", table, [*pixel_lines(pixels), *(Text(printable(line)) for line in lines)]
-    )
+    return rendered(f"{model}, recipe {recipe}", table, [*pixel_lines(pixels), *lines])
 
 
 def _counts(quantized: QuantizedModel) -> list[tuple[str, int, int]]:

@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from rich.text import Text
 
 from qengine.cli.jsontext import as_object
-from qengine.cli.output.console import open_table, rendered
+from qengine.cli.output.console import Line, rendered
 from qengine.cli.output.pixels import pixel_lines
+from qengine.cli.output.styles import WARN
+from qengine.cli.output.tables import Table
+from qengine.cli.output.text import Paste
 from qengine.data.applied import Applied
-from qengine.errors import printable
 from qengine.html_report import WrittenReport
 from qengine.html_report.page import record
 
@@ -35,17 +37,17 @@ def as_json(written: WrittenReport, pixels: Applied) -> str:
 def as_text(written: WrittenReport, pixels: Applied) -> str:
     """Return the summary, the time of each part and what is missing."""
     facts = written.facts
-    table = open_table()
-    table.add_column("part", no_wrap=True)
-    table.add_column("seconds", justify="right", no_wrap=True)
+    table = Table()
+    table.names("part")
+    table.numbers("seconds")
     for name, seconds in written.seconds.items():
-        table.add_row(_PARTS.get(name, name), f"{seconds:.1f}")
+        table.row(_PARTS.get(name, name), f"{seconds:.1f}")
     return rendered(f"{facts.model.name}: {facts.summary}", table, [*pixel_lines(pixels), *_lines(written)])
 
 
-def _lines(written: WrittenReport) -> Iterator[Text]:
-    yield Text(printable(f"next step: {written.facts.next_step}"))
+def _lines(written: WrittenReport) -> Iterator[Line]:
+    yield f"next step: {written.facts.next_step}"
     for name, why in written.facts.missing.items():
         if name != "worst":
-            yield Text(printable(f"not in the report: {_PARTS.get(name, name)}: {why}"), style="yellow")
-    yield Text(printable(f"wrote {written.path}"))
+            yield Text(f"not in the report: {_PARTS.get(name, name)}: {why}", style=WARN)
+    yield Paste(f"wrote {written.path}")

@@ -29,15 +29,17 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-from rich.table import Table
 from rich.text import Text
 
 from qengine.analysis.report import TensorReport
 from qengine.cli.jsontext import as_object
-from qengine.cli.output.console import Name, add_names, counted_samples, decibels, figure, open_table, rendered, share
+from qengine.cli.output.console import Line, counted_samples, decibels, figure, rendered, share
 from qengine.cli.output.pixels import pixel_lines
 from qengine.cli.output.result import RunResult
-from qengine.errors import printable
+from qengine.cli.output.styles import BAD, GOOD, TITLE, WARN
+from qengine.cli.output.tables import Table
+from qengine.cli.output.text import Paste
+from qengine.cli.typed import typed_with
 from qengine.metrics.declaration import Reference, Unit
 from qengine.model.formats.files import format_to_json
 from qengine.targets import Target
@@ -93,19 +95,18 @@ def _title(result: RunResult) -> Text:
             words.append(f"weights {result.options.weight_qformat}")
         if result.options.per_channel:
             words.append("weights per channel")
-    return Text(printable(", ".join(filter(None, words))), style="bold")
+    return Text(", ".join(filter(None, words)), style=TITLE)
 
 
 def _float_table(result: RunResult) -> Table:
-    table = open_table()
-    add_names(table, "output", (one.name for one in result.summaries))
-    table.add_column("shape", overflow="fold")
-    table.add_column("type", no_wrap=True)
-    for heading in ("smallest", "largest"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = Table()
+    table.names("output")
+    table.text("shape", importance=8)
+    table.words("type", importance=3)
+    table.numbers("smallest", "largest", importance=6)
     for one in result.summaries:
         shape = " x ".join(map(str, one.shape)) or "scalar"
-        table.add_row(Name(one.name), shape, one.dtype, _number(one.min), _number(one.max))
+        table.row(one.name, shape, one.dtype, _number(one.min), _number(one.max))
     return table
 
 
@@ -115,21 +116,21 @@ def _number(value: float | None) -> str:
 
 def tensor_table(tensors: Sequence[TensorReport]) -> Table:
     """Return the table of tensors in fixed point."""
-    table = open_table()
-    add_names(table, "tensor", (t.name for t in tensors))
-    table.add_column("computed by", overflow="fold", min_width=8)
-    table.add_column("format", no_wrap=True)
-    for heading in ("saturated", "underflow", "unused\nbits", "SQNR\ndB"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = Table()
+    table.names("tensor")
+    table.text("computed by", importance=4)
+    table.formats("format", importance=8)
+    table.numbers("saturated", importance=7)
+    table.numbers("underflow", importance=6)
+    table.numbers("unused\nbits", importance=5)
+    table.numbers("SQNR\ndB", importance=9)
     for t in tensors:
         is_island = t.kind == "island"
-        table.add_row(
-            Name(t.name),
-            Text(
-                printable(f"{t.operator} (float32)" if is_island else t.operator), style="yellow" if is_island else ""
-            ),
+        table.row(
+            t.name,
+            Text(f"{t.operator} (float32)" if is_island else t.operator, style=WARN if is_island else ""),
             t.format,
-            Text(share(t.saturated, t.elements), style="red" if t.saturated > _WARN_SATURATED * t.elements else ""),
+            Text(share(t.saturated, t.elements), style=BAD if t.saturated > _WARN_SATURATED * t.elements else ""),
             share(t.underflowed, t.elements),
             str(t.unused_bits),
             decibels(t.sqnr_db),
@@ -137,33 +138,34 @@ def tensor_table(tensors: Sequence[TensorReport]) -> Table:
     return table
 
 
-def _summary(result: RunResult) -> Iterator[Text]:
+def _summary(result: RunResult) -> Iterator[Line]:
     yield from pixel_lines(result.pixels)
-    yield from map(Text, _measures(result))
+    yield from _measures(result)
     for one in result.summaries:
         if one.nonfinite:
             text = f"note: {one.nonfinite:,} elements of output '{one.name}' are NaN or infinite"
-            yield Text(printable(text), style="yellow")
+            yield Text(text, style=WARN)
     if result.comparison is not None:
         for island in result.comparison.islands:
             text = f"note: computed in float32, without a fixed-point rule: {island}"
-            yield Text(printable(text), style="yellow")
+            yield Text(text, style=WARN)
     for note in result.notes:
-        yield Text(printable(f"note: {note}"), style="yellow")
+        yield Text(f"note: {note}", style=WARN)
     if result.advice is not None:
         advice = result.advice
         unit = "" if advice.sqnr_db == math.inf else " dB"
         gain = f"SQNR {decibels(advice.sqnr_db)}{unit} instead of {decibels(advice.sqnr_db_before)}"
-        yield Text(printable(f"{advice.reason}: try --qformat {advice.format} ({gain})"), style="bold green")
+        yield Text(f"{advice.reason}: try --qformat {advice.format} ({gain})", style=f"bold {GOOD}")
+        yield Paste(f"  {typed_with('--qformat', str(advice.format))}", style=GOOD)
     for path in result.written:
-        yield Text(printable(f"wrote {path}"))
+        yield Paste(f"wrote {path}")
 
 
 def _measures(result: RunResult) -> Iterator[str]:
     """Yield lines that compare the outputs with float32 and with their target."""
     measured = [one for one in result.summaries if one.sqnr_db is not None]
     if measured:
-        each = (f"{printable(one.name)} {decibels(one.sqnr_db)}" for one in measured)
+        each = (f"{one.name} {decibels(one.sqnr_db)}" for one in measured)
         yield f"SQNR against float32, dB: {', '.join(each)}"
     array = result.outputs[result.evaluated_output]
     samples = counted_samples(len(array) if array.ndim else 1)
@@ -179,6 +181,6 @@ def _measures(result: RunResult) -> Iterator[str]:
                 "float32": one.float32_against_target,
                 result.arithmetic: one.against_target,
             }
-            words = [f"{printable(name)} {figure(metric, value)}" for name, value in known.items() if value is not None]
+            words = [f"{name} {figure(metric, value)}" for name, value in known.items() if value is not None]
             over = f"{metric.label} on {samples}" if metric.is_share else f"{metric.label} against the original"
             yield f"{over}{unit}: {', '.join(words)}"

@@ -29,19 +29,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from qengine.analysis.search import Candidate, SearchResult, UnitInfo
 from qengine.cli.jsontext import as_object
-from qengine.cli.output.console import counted_samples, decibels, figure, open_table, rendered
+from qengine.cli.output.console import Line, counted_samples, decibels, figure, rendered
 from qengine.cli.output.pixels import pixel_lines
+from qengine.cli.output.styles import GOOD, QUIET, WARN
+from qengine.cli.output.tables import Table
+from qengine.cli.output.text import Paste
 from qengine.data.applied import Applied
 from qengine.data.datasets import Dataset
-from qengine.errors import printable
 from qengine.metrics.decibels import ratio_in_decibels
 from qengine.metrics.declaration import Unit
+from qengine.model.constant_roles import label_of, with_roles
 
 _MAX_FRONT_LINES = 12  # of the front
 
@@ -91,20 +92,19 @@ def as_tables(model: str, dataset: Dataset, pixels: Applied, result: SearchResul
     asked = f"{result.metric} {bound} {_figure(result, result.least)}"
     searched = len(dataset) - (result.held_out.samples if result.held_out else 0)
     title = f"{model}, least {result.cost.label}, {asked}, {counted_samples(searched)} of {dataset.name}"
-    return rendered(
-        title, Group(_units(result), Text(), _front(result)), [*pixel_lines(pixels), *_summary(result, out)]
-    )
+    return rendered(title, [_units(result), "", _front(result)], [*pixel_lines(pixels), *_summary(result, out)])
 
 
 def _units(result: SearchResult) -> Table:
-    table = open_table()
-    table.add_column("tensor", overflow="fold", min_width=8)
-    table.add_column("kind", no_wrap=True)
-    table.add_column("bits", justify="right", no_wrap=True)
-    table.add_column("format", no_wrap=True)
-    table.add_column("alone, dB\nat output", justify="right", no_wrap=True)
+    table = Table()
+    table.names("tensor")
+    table.names("kind", importance=2)
+    table.numbers("bits", importance=9)
+    table.formats("format", importance=8)
+    table.numbers("alone\ndB", importance=7)
     for unit in result.units:
-        table.add_row(Text(printable(unit.name)), unit.kind, str(unit.bits), unit.format, _alone(unit))
+        name = label_of(unit.name, unit.role)
+        table.row(name, unit.role or unit.kind, str(unit.bits), unit.format, _alone(unit))
     return table
 
 
@@ -114,10 +114,9 @@ def _alone(unit: UnitInfo) -> str:
 
 def _front(result: SearchResult) -> Table:
     """Return the front with the assignments of one word length for all."""
-    table = open_table()
-    for heading in ("cost", str(result.metric)):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("")
+    table = Table()
+    table.numbers("cost", str(result.metric), importance=9)
+    table.text("", importance=8)
     uniform = {candidate.widths: f"{bits} bits for all" for bits, candidate in result.uniform.items()}
     front = _thinned(result)
     lines = {candidate.widths: candidate for candidate in (*front, *result.uniform.values())}
@@ -126,9 +125,9 @@ def _front(result: SearchResult) -> Table:
         words = [uniform.get(candidate.widths, ""), "the best" if is_best else ""]
         if candidate not in result.front:
             words.append("beaten")
-        style = "bold green" if is_best else "dim" if candidate not in result.front else ""
+        style = f"bold {GOOD}" if is_best else QUIET if candidate not in result.front else ""
         text = ", ".join(filter(None, words))
-        table.add_row(result.cost.spelled(candidate.cost), _figure(result, candidate.value), text, style=style)
+        table.row(result.cost.spelled(candidate.cost), _figure(result, candidate.value), text, style=style)
     return table
 
 
@@ -146,22 +145,23 @@ def _figure(result: SearchResult, value: float | None) -> str:
     return f"{text} dB" if is_in_db else text
 
 
-def _summary(result: SearchResult, out: Path | None) -> Iterator[Text]:
+def _summary(result: SearchResult, out: Path | None) -> Iterator[Line]:
     best = result.best
     reference = f"{result.goal.reference_of} {_figure(result, result.reference)}"
-    yield Text(f"{result.metric}: {reference}, found {_figure(result, best.value)} at {result.cost.spelled(best.cost)}")
+    yield f"{result.metric}: {reference}, found {_figure(result, best.value)} at {result.cost.spelled(best.cost)}"
     if (held := result.held_out) is not None:
         there = f"{result.goal.reference_of} {_figure(result, held.reference)}, found {_figure(result, held.value)}"
         those = f"{counted_samples(held.samples)} that {'was' if held.samples == 1 else 'were'} held out"
-        yield Text(f"on {those}: {there}, asked for {_figure(result, held.least)}")
+        yield f"on {those}: {there}, asked for {_figure(result, held.least)}"
     good = {bits: candidate for bits, candidate in result.uniform.items() if result.is_good(candidate)}
     if good:
         bits = min(good, key=lambda bits: good[bits].cost)
         less = 1 - best.cost / good[bits].cost
-        yield Text(f"one word length for all: {bits} bits at {result.cost.spelled(good[bits].cost)}; {less:.1%} saved")
+        yield f"one word length for all: {bits} bits at {result.cost.spelled(good[bits].cost)}; {less:.1%} saved"
     many = "1 assignment of word lengths was" if result.runs == 1 else f"{result.runs} assignments of word lengths were"
-    yield Text(f"{many} measured")
+    yield f"{many} measured"
+    roles = {unit.name: unit.role for unit in result.units if unit.role}
     for note in result.notes:
-        yield Text(printable(f"note: {note}"), style="yellow")
+        yield Text(f"note: {with_roles(note, roles)}", style=WARN)
     if out is not None:
-        yield Text(printable(f"wrote {out}"))
+        yield Paste(f"wrote {out}")

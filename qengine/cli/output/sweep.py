@@ -22,17 +22,17 @@ notes             lines
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from qengine.analysis.sweep import Measures, Row, Sweep
 from qengine.cli.jsontext import as_object
-from qengine.cli.output.console import counted_samples, figure, open_table, rendered
+from qengine.cli.output.console import Line, Part, counted_samples, figure, rendered
 from qengine.cli.output.differences import matrices
 from qengine.cli.output.pixels import pixel_lines
+from qengine.cli.output.styles import BAD, WARN
+from qengine.cli.output.tables import Table
+from qengine.cli.output.text import Paste
 from qengine.data.applied import Applied
-from qengine.errors import printable
 from qengine.metrics.declaration import Metric, Reference, Unit, all_metrics
 from qengine.quantization.correction import recipe_name
 
@@ -61,9 +61,7 @@ def as_tables(result: Sweep, pixels: Applied, written: Sequence[Path], notes: Se
     """Return a table and a summary, coloured if standard output is a terminal."""
     first = result.rows[0]
     title = f"{first.model}, {counted_samples(first.samples)} of {first.data}, output {result.evaluated_output}"
-    shown: RenderableType = _table(result)
-    if result.differences:
-        shown = Group(shown, *matrices(result.differences))
+    shown: list[Part] = [_table(result), *matrices(result.differences)]
     return rendered(title, shown, [*pixel_lines(pixels), *_summary(result, written, notes)])
 
 
@@ -90,22 +88,23 @@ def _varied(result: Sweep) -> list[_Column]:
 
 
 def _table(result: Sweep) -> Table:
-    table = open_table()
-    table.add_column("formats", no_wrap=True)
+    table = Table(f"{result.folder / 'results.csv'}")
+    table.names("formats")
     columns = _varied(result)
     for heading, _ in columns:
-        table.add_column(heading, no_wrap=True)
-    numbers = [*_measures(result.rows[0].outcome.measures), ("weights\nkiB", _memory), ("s", _seconds)]
-    if not result.differences:  # as wide as the table may be
-        numbers.append(("inference", _inference))
-    for heading, _ in numbers:
-        table.add_column(heading, justify="right", no_wrap=True)
+        table.words(heading, importance=9)
+    numbers = [*_measures(result.rows[0].outcome.measures), ("weights\nkiB", _memory)]
+    for i, (heading, _) in enumerate(numbers):
+        table.numbers(heading, importance=8 if i == 0 else 6)
+    numbers += [("s", _seconds), ("inference", _inference)]
+    table.numbers("s", importance=3)
+    table.numbers("inference", importance=2)
     for row in result.rows:
         options = ["" if row.point.is_float32 else tell(row) for _, tell in columns]
         if row.outcome.error is None:
-            table.add_row(Text(printable(_formats(row))), *options, *(tell(row) for _, tell in numbers))
+            table.row(_formats(row), *options, *(tell(row) for _, tell in numbers))
         else:
-            table.add_row(Text(printable(_formats(row))), *options, Text("failed", style="red"))
+            table.row(_formats(row), *options, Text("failed", style=BAD))
     return table
 
 
@@ -165,24 +164,25 @@ def _times(result: Sweep) -> dict[str, float]:
     }
 
 
-def _summary(result: Sweep, written: Sequence[Path], notes: Sequence[str]) -> Iterator[Text]:
+def _summary(result: Sweep, written: Sequence[Path], notes: Sequence[str]) -> Iterator[Line]:
     columns = _varied(result)
     for row in result.rows:
         if row.outcome.error is not None:
             what = ", ".join(filter(None, (_formats(row), *(tell(row) for _, tell in columns))))
-            yield Text(printable(f"failed: {what}: {row.outcome.error}"), style="red")
+            yield Text(f"failed: {what}: {row.outcome.error}", style=BAD)
     for row in result.rows:
         if row.outcome.steps is not None:
             what = ", ".join(filter(None, (_formats(row), *(tell(row) for _, tell in columns))))
-            yield Text(printable(f"{what}: {row.outcome.steps}"))
+            yield f"{what}: {row.outcome.steps}"
     if result.computed < len(result.rows):
-        yield Text(f"{len(result.rows) - result.computed:,} of {len(result.rows):,} points were in the folder already")
+        yield f"{len(result.rows) - result.computed:,} of {len(result.rows):,} points were in the folder already"
     if result.computed:
         times = _times(result)
-        yield Text(
+        yield (
             f"{times['before']:.2f} s before the first point, {times['inference']:.2f} s of inference, "
             f"{times['rest']:.2f} s of other work in points, {times['compiling']:.2f} s of compiling kernels"
         )
     for note in notes:
-        yield Text(printable(f"note: {note}"), style="yellow")
-    yield Text(printable(f"wrote {', '.join(map(str, written))}"))
+        yield Text(f"note: {note}", style=WARN)
+    for path in written:
+        yield Paste(f"wrote {path}")

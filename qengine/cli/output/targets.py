@@ -6,24 +6,24 @@ operator, found, allowed, remedy}], accumulators: [{tensor, operator, bits, chan
 notes, preprocessing}: the latter a record of `Preprocessing`, null where no pixels were read.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 
-from rich.console import Group, RenderableType
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from qengine.analysis.target_check import AccumulatorNeed, TargetCheck
 from qengine.cli.jsontext import as_object
-from qengine.cli.output.console import open_table, rendered, shortened
+from qengine.cli.output.console import Line, Part, rendered
 from qengine.cli.output.pixels import pixel_lines
+from qengine.cli.output.styles import QUIET, TITLE, WARN
+from qengine.cli.output.tables import NEVER, Table
+from qengine.cli.output.text import shortened
 from qengine.data.applied import Applied
-from qengine.errors import printable
+from qengine.model.constant_roles import label_of
 from qengine.targets import Target
 from qengine.targets.words import constraints_in_words, rules_in_words
 
-_MOST_NAME = 20  # characters of a name that has little room
+_MOST_NAME = 24  # characters of a name that has little room
 _LISTED = 3  # tensors or nodes with the same fault that are named
 
 
@@ -35,13 +35,13 @@ def list_as_json(targets: Iterable[Target]) -> str:
 
 def list_as_table(targets: Sequence[Target]) -> str:
     """Return the list as a table."""
-    table = open_table()
-    table.add_column("target", no_wrap=True)
-    table.add_column("status", no_wrap=True)
-    table.add_column("device", overflow="fold", min_width=20)
+    table = Table()
+    table.words("target", importance=NEVER)
+    table.words("status", importance=7)
+    table.text("device", importance=9)
     for one in targets:
-        style = "" if one.status == "verified" else "yellow"
-        table.add_row(one.name, Text(one.status, style=style), one.description)
+        style = "" if one.status == "verified" else WARN
+        table.row(one.name, Text(one.status, style=style), one.description)
     line = "qengine targets NAME shows the rules, constraints and sources of one; --target takes a TOML file too."
     return rendered(f"{len(targets)} targets", table, [line])
 
@@ -55,15 +55,14 @@ def one_as_json(target: Target) -> str:
 def one_as_tables(target: Target) -> str:
     """Return a target in words."""
     status = f"{target.status}: {target.checked}" if target.checked else target.status
-    parts: list[RenderableType] = [
-        Text(printable(status), style="" if target.status == "verified" else "yellow"),
-        _section("rules", _pairs(rules_in_words(target.rules))),
-        _section("constraints", _pairs(constraints_in_words(target.constraints)), "none"),
-        _section("what the rules do not say", _items(target.notes), "nothing is known"),
-        _section("sources", _items(target.sources), "none"),
+    parts: list[Part] = [
+        Text(status, style="" if target.status == "verified" else WARN),
+        *_section("rules", _pairs(rules_in_words(target.rules))),
+        *_section("constraints", _pairs(constraints_in_words(target.constraints)), "none"),
+        *_section("what the rules do not say", _items(target.notes), "nothing is known"),
+        *_section("sources", _items(target.sources), "none"),
     ]
-    title = Text(printable(f"{target.name}: {target.description}"), style="bold")
-    return rendered(title, Group(*parts), ())
+    return rendered(Text(f"{target.name}: {target.description}", style=TITLE), parts, ())
 
 
 def check_as_json(model: str, pixels: Applied, check: TargetCheck) -> str:
@@ -81,28 +80,30 @@ def check_as_json(model: str, pixels: Applied, check: TargetCheck) -> str:
     )
 
 
-def check_as_table(model: str, pixels: Applied, check: TargetCheck) -> str:
-    """Return a check as a table."""
-    table = open_table()
-    for heading in ("what", "found", "the target has", "what to do"):
-        table.add_column(heading, overflow="fold", min_width=_MOST_NAME + 1 if heading == "what" else 12)
+def check_as_table(model: str, pixels: Applied, check: TargetCheck, roles: Mapping[str, str]) -> str:
+    """Return a check as a table, given what constants are; see `qengine.model.constant_roles`."""
+    table = Table()
+    table.text("what", importance=NEVER)
+    table.text("found", importance=8)
+    table.text("the target has", importance=7)
+    table.text("what to do", importance=9)
     subjects: dict[tuple[str, ...], list[str]] = {}
     for one in check.violations:
         subjects.setdefault((one.operator, one.found, one.allowed, one.remedy), []).append(one.subject)
     for (operator, *cells), names in subjects.items():
         more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-        listed = [shortened(name, _MOST_NAME) for name in names[:_LISTED]]
+        listed = [shortened(label_of(name, roles.get(name)), _MOST_NAME) for name in names[:_LISTED]]
         what = f"{operator} {', '.join(listed)}{more}".strip()
-        table.add_row(*(Text(printable(cell)) for cell in (what, *cells)))
+        table.row(what, *cells)
     name, count = check.target.name, len(check.violations)
     what = f"nothing that {name} does not have" if not count else f"{count} x not on {name}"
-    lines = [*pixel_lines(pixels)]
-    lines += [Text(printable(_accumulator(one)), style="yellow") for one in check.unproved]
+    lines: list[Line] = [*pixel_lines(pixels)]
+    lines += [Text(_accumulator(one), style=WARN) for one in check.unproved]
     proved = len(check.accumulators) - len(check.unproved)
     if proved:
-        lines.append(Text(f"{proved} of {len(check.accumulators)} accumulators are proved never to overflow"))
-    lines += [Text(printable(f"note: {note}"), style="yellow") for note in check.notes]
-    return rendered(f"{model}: {what}", table if count else Group(), lines)
+        lines.append(f"{proved} of {len(check.accumulators)} accumulators are proved never to overflow")
+    lines += [Text(f"note: {note}", style=WARN) for note in check.notes]
+    return rendered(f"{model}: {what}", table if count else (), lines)
 
 
 def _accumulator(one: AccumulatorNeed) -> str:
@@ -113,28 +114,24 @@ def _accumulator(one: AccumulatorNeed) -> str:
     )
 
 
-def _section(heading: str, content: Table, otherwise: str = "") -> Group:
+def _section(heading: str, content: Table, otherwise: str = "") -> list[Part]:
     """Return a heading and a table, or other words where it has no rows."""
-    return Group(
-        Text(""), Text(heading, style="dim"), Padding(content if content.row_count else otherwise, (0, 0, 0, 2))
-    )
+    return ["", Text(heading, style=QUIET), content if content.row_count else f"  {otherwise}"]
 
 
 def _pairs(pairs: Iterator[tuple[str, str]]) -> Table:
-    table = open_table()
-    table.show_header = False
-    table.add_column(max_width=28)
-    table.add_column(overflow="fold")
+    table = Table(has_heading=False, indent=2)
+    table.text("", importance=NEVER, most=28)
+    table.text("", importance=NEVER)
     for name, words in pairs:
-        table.add_row(Text(printable(name)), Text(printable(words)))
+        table.row(name, words)
     return table
 
 
 def _items(lines: Sequence[str]) -> Table:
-    table = open_table()
-    table.show_header = False
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
+    table = Table(has_heading=False, indent=2)
+    table.words("", importance=NEVER)
+    table.text("", importance=NEVER)
     for line in lines:
-        table.add_row("-", Text(printable(line)))
+        table.row("-", line)
     return table

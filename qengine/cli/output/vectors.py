@@ -18,17 +18,17 @@ notes           lines of text
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from qengine.cli.jsontext import as_object
-from qengine.cli.output.console import Name, add_names, open_table, rendered
+from qengine.cli.output.console import Line, Part, rendered
 from qengine.cli.output.pixels import pixel_lines
+from qengine.cli.output.styles import QUIET, WARN
+from qengine.cli.output.tables import Table
+from qengine.cli.output.text import Paste
 from qengine.data.applied import Applied
 from qengine.deploy.vectors import Pack
 from qengine.deploy.vectors.coverage import RAILS, TIES
-from qengine.errors import printable
 
 _MOST_LISTED = 8  # faults that are not detected
 _MOST_NAMED = 3  # operators with one proof
@@ -69,37 +69,39 @@ def as_tables(model: str, pixels: Applied, pack: Pack, notes: tuple[str, ...]) -
     title = f"{model}: {len(samples) - edges} samples, {edges} edge vectors, {own} vectors of single operators"
     summed = [one for one in pack.manifest["operators"] if one.get("accumulator") is not None]
     tables = (_coverage(summed), _sums(summed)) if summed else ()
-    parts = [part for table in (*tables, _scores(pack)) for part in (table, Text())]
-    return rendered(title, Group(*parts[:-1]), [*pixel_lines(pixels), *_summary(pack, notes)])
+    parts: list[Part] = [part for table in (*tables, _scores(pack)) for part in (table, "")]
+    return rendered(title, parts[:-1], [*pixel_lines(pixels), *_summary(pack, notes)])
 
 
 def _coverage(operators: Sequence[dict[str, Any]]) -> Table:
     """Return how often ties and numbers beyond the word occur."""
-    table = open_table()
-    add_names(table, "operator", (one["name"] for one in operators))
-    for heading in ("ties\ndata", "\n+ edges", "\nalone", "rails\ndata", "\n+ edges", "\nalone"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("not reached", overflow="fold", min_width=8)
+    table = Table()
+    table.names("operator")
+    for what in ("ties", "rails"):
+        table.numbers(f"{what}\ndata", importance=7)
+        table.numbers(f"{what}\n+ edges", importance=6)
+        table.numbers(f"{what}\nalone", importance=8)
+    table.text("not reached", importance=5)
     for one in operators:
         shown = _counts(one)
-        table.add_row(
-            Name(one["name"]),
+        table.row(
+            one["name"],
             *(f"{_sum(c, 'tie '):,}" for c in shown),
             *(f"{_sum(c, 'high rail') + _sum(c, 'low rail'):,}" for c in shown),
-            Text(", ".join(one["not_reached"]) or "-"),
+            ", ".join(one["not_reached"]) or "-",
         )
     return table
 
 
 def _sums(operators: Sequence[dict[str, Any]]) -> Table:
     """Return the largest sums, and the bits that hold all sums."""
-    table = open_table()
-    add_names(table, "operator", (one["name"] for one in operators))
-    for heading in ("largest sum\ndata", "\n+ edges", "\nalone", "bits of\nall sums"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = Table()
+    table.names("operator")
+    table.numbers("largest sum\ndata", "largest sum\n+ edges", "largest sum\nalone")
+    table.numbers("bits of\nall sums", importance=9)
     for one in operators:
         bits = one["accumulator"]["bits"]
-        table.add_row(Name(one["name"]), *map(_largest, _counts(one)), "-" if bits is None else str(bits))
+        table.row(one["name"], *map(_largest, _counts(one)), "-" if bits is None else str(bits))
     return table
 
 
@@ -118,16 +120,16 @@ def _largest(coverage: dict[str, int]) -> str:
 
 
 def _scores(pack: Pack) -> Table:
-    table = open_table()
-    add_names(table, "operator", pack.score["operators"])
-    for heading in ("faults", "data", "+ edges", "+ alone"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("not detected", overflow="fold", min_width=8)
+    table = Table()
+    table.names("operator")
+    table.numbers("faults", importance=7)
+    table.numbers("data", "+ edges", importance=6)
+    table.numbers("+ alone", importance=9)
+    table.text("not detected", importance=5)
     for name, one in (*pack.score["operators"].items(), ("all", pack.score)):
         missed = list(one.get("not_detected", ()))
         listed = ", ".join(missed[:_MOST_LISTED]) + (f" and {n} more" if (n := len(missed) - _MOST_LISTED) > 0 else "")
-        missing = Text(listed or ("" if name == "all" else "-"))
-        table.add_row(Name(name), f"{one['faults']:,}", *_percents(one), missing)
+        table.row(name, f"{one['faults']:,}", *_percents(one), listed or ("" if name == "all" else "-"))
     return table
 
 
@@ -136,17 +138,17 @@ def _percents(score: dict[str, Any]) -> list[str]:
     return [f"{score[kind] / score['faults']:.1%}" if score["faults"] else "-" for kind in kinds]
 
 
-def _summary(pack: Pack, notes: tuple[str, ...]) -> Iterator[Text]:
+def _summary(pack: Pack, notes: tuple[str, ...]) -> Iterator[Line]:
     by_data, with_edges, with_own = _percents(pack.score)
-    yield Text(
+    yield (
         f"mutation score: {with_own} of {pack.score['faults']:,} faults detected; {by_data} by data alone, "
         f"{with_edges} with edge vectors"
     )
     for names, reason, whats in _impossible(pack):
-        yield Text(printable(f"impossible in {_listed(names)}: {'; '.join(whats)}: {reason}"), style="dim")
+        yield Text(f"impossible in {_listed(names)}: {'; '.join(whats)}: {reason}", style=QUIET)
     for note in (*notes, *pack.manifest["notes"]):
-        yield Text(printable(f"note: {note}"), style="yellow")
-    yield Text(printable(f"wrote {pack.folder}"))
+        yield Text(f"note: {note}", style=WARN)
+    yield Paste(f"wrote {pack.folder}")
 
 
 def _impossible(pack: Pack) -> Iterator[tuple[tuple[str, ...], str, list[str]]]:

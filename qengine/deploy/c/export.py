@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import islice
 from typing import Any, Unpack
@@ -33,11 +33,11 @@ from qengine.deploy.c_folder import is_c_folder
 from qengine.deploy.pixel_codes import pixel_codes
 from qengine.deploy.vectors.model_file import write_model
 from qengine.keywords import check_keywords, options_with
+from qengine.progress import working
 from qengine.runtime.plan.plan import Plan
 from qengine.runtime.session import InferenceSession
 
 Feeds = Mapping[str, Any]
-Advance = Callable[[str], None]
 
 
 class ExportCKeywords(CKeywords, ReadingKeywords, total=False):
@@ -53,7 +53,6 @@ def export_c(
     data: Any = None,
     command: str | None = None,
     preprocessing: Preprocessing | None = None,
-    on_stage: Advance | None = None,
     **keywords: Unpack[ExportCKeywords],
 ) -> CProject:
     """Write a network as C99 that computes the codes of a session, whole or not at all, and return it.
@@ -77,8 +76,6 @@ def export_c(
     preprocessing
         Conversion of pixels to the numbers of the inputs, for the manifest and the comments; None for what the file of
         the model records.
-    on_stage
-        Function that is called with the name of each stage as it begins.
     keywords
         Single fields of `COptions`, such as ``name="kws"``. They replace those of `options`. And `batch`,
         `limit` and `labels` of the data, see `open_dataset`.
@@ -110,13 +107,13 @@ def export_c(
     reading = data_keywords({**keywords, "preprocessing": preprocessing})
     samples: list[Feeds] = [] if data is None else [dict(one) for one in runs_of(data, session, reading)]
     preprocessing = preprocessing or recorded_in_model(session.graph)
-    stage = on_stage or (lambda _: None)
-    export = _Export(session, wanted, samples, shapes, stage, command or _command(wanted), preprocessing)
+    export = _Export(session, wanted, samples, shapes, command or _command(wanted), preprocessing)
     with session.limited(), np.errstate(all="ignore"):
-        contents, manifest, verifier = export.files()
-        verification, measured = export.compiled(verifier, contents) if wanted.verify else (None, None)
+        with working("generating C"):
+            contents, manifest, verifier = export.files()
+        with working("compiling and running the C"):
+            verification, measured = export.compiled(verifier, contents) if wanted.verify else (None, None)
         manifest["notes"] += [] if verification is None or verification.compiler else [verification.sentence]
-        export.on_stage("writing")
         with replacing_folder(folder, is_c_folder) as temporary:
             for name, text in contents.items():
                 (temporary / name).write_text(text, encoding="utf-8", newline="\n")
@@ -141,7 +138,6 @@ class _Export:
     options: COptions
     samples: list[Feeds]
     shapes: Mapping[str, Sequence[int]] | None
-    on_stage: Advance
     command: str
     preprocessing: Preprocessing | None
     notes: list[str] = field(default_factory=list)
@@ -149,7 +145,6 @@ class _Export:
     def files(self) -> tuple[dict[str, str], dict[str, Any], Verifier]:
         """Return the text of each file by name, the manifest, and what a verification needs."""
         options, session = self.options, self.session
-        self.on_stage("planning")
         outputs = None
         if options.drop_softmax:
             outputs, dropped = without_softmax(session)
@@ -170,7 +165,6 @@ class _Export:
             ram=options.most_bytes,
         )
         self.notes += source.network.notes
-        self.on_stage("computing known answers")
         golden = Golden(session, plan)
         given = self._given(golden, plan, arrays)
         known, more = self._checked(golden, given)
@@ -211,7 +205,6 @@ class _Export:
 
     def compiled(self, verifier: Verifier, contents: Mapping[str, str]) -> tuple[Verification, Measured | None]:
         """Compile the network, and return what a verification finds and measures."""
-        self.on_stage("verifying")
         compiler = find_compiler()
         if compiler is None:
             return Verification(None), None

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from qengine.deploy.hypotheses import Hypothesis, Operation, Variant, all_hypotheses
 from qengine.errors import QEngineError
+from qengine.progress import working
 
 Array = NDArray[Any]
 Place = Literal["", "operators", "inputs"]
@@ -169,13 +170,16 @@ class _Search:
             self._everywhere(suspects[0], throughout, suspects[0].work if len(suspects) == 1 else work // 2)
         spent = 0
         bases = [Variant.of(suspect.operation) for suspect in suspects]
-        for hypothesis in all_hypotheses():
-            for suspect, base in zip(suspects, bases, strict=True):
-                if suspect.forward is not None and not self._is_worth(hypothesis, spent):
-                    self.findings.left_out += 1
-                    continue
-                self._try(suspect, base, hypothesis)
-                spent += suspect.work if suspect.forward is not None else 0
+        hypotheses = all_hypotheses()
+        with working("trying hypotheses|hypotheses", len(hypotheses)) as advance:
+            for hypothesis in hypotheses:
+                for suspect, base in zip(suspects, bases, strict=True):
+                    if suspect.forward is not None and not self._is_worth(hypothesis, spent):
+                        self.findings.left_out += 1
+                        continue
+                    self._try(suspect, base, hypothesis)
+                    spent += suspect.work if suspect.forward is not None else 0
+                advance(1)
         if not self.findings.complete and pairs:
             for suspect in suspects:
                 if suspect.forward is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, Unpack
@@ -37,10 +37,10 @@ from qengine.deploy.vectors.taps import Taps, taps_of
 from qengine.errors import FeedError, OptionError, did_you_mean
 from qengine.keywords import check_keywords, options_with
 from qengine.model.steps import Linear, Step
+from qengine.progress import working
 from qengine.runtime.session import InferenceSession
 
 Array = NDArray[Any]
-Advance = Callable[[str], None]
 
 _MOST_TRIED = 32
 """Candidates of the search for edges that are tried for faults too."""
@@ -58,7 +58,6 @@ def export_vectors(
     *,
     source: str = "feeds",
     preprocessing: Preprocessing | None = None,
-    on_stage: Advance | None = None,
     **keywords: Unpack[ExportKeywords],
 ) -> Pack:
     """Write a pack, whole or not at all, and return it.
@@ -78,8 +77,6 @@ def export_vectors(
         Text that says where the samples are from, for the manifest.
     preprocessing
         Conversion of pixels to the numbers of the inputs, for the manifest; None for what the model's file records.
-    on_stage
-        Function that is called with the name of each stage as it begins.
     keywords
         Single fields of `VectorOptions`, such as ``kinds="npy,hex"``. They replace those of `options`. And
         `batch`, `limit` and `labels` of the data, see `open_dataset`.
@@ -113,13 +110,11 @@ def export_vectors(
     if not samples:
         raise FeedError("there are no samples: give the feeds of one run or more")
     check_folder(folder, is_pack)
-    export = _Export(session, samples, wanted, on_stage or (lambda _: None))
+    export = _Export(session, samples, wanted)
     with session.limited():
         vectors = export.vectors(source)
     with replacing_folder(folder, is_pack) as temporary:
         files = Files(temporary, wanted)
-        on_stage = on_stage or (lambda _: None)
-        on_stage("writing")
         write_manifest(vectors, files, write_benches, preprocessing or recorded_in_model(session.graph))
     return Pack.read(folder)
 
@@ -129,7 +124,6 @@ class _Export:
     session: InferenceSession
     samples: list[Mapping[str, Any]]
     options: VectorOptions
-    on_stage: Advance
 
     def __post_init__(self) -> None:
         self.recorder = Recorder(self.session, self.samples[0])
@@ -148,25 +142,26 @@ class _Export:
 
     def vectors(self, source: str) -> Vectors:
         """Run all samples and searches."""
-        self.on_stage("running samples")
-        first = self.recorder.run(self.samples[0])
-        self.fixed = [o for o in self.recorder.operators if o.bound_step and o.bound_step.arithmetic]
-        self._reach_all(first)
-        shown = {o.name: Coverage() for o in self.recorder.operators}
-        faults = {o.name: Faults(o, self.works[o.name]) for o in self.fixed}
-        self._try(self.samples, "data", shown, faults)
+        with working("running samples"):
+            first = self.recorder.run(self.samples[0])
+            self.fixed = [o for o in self.recorder.operators if o.bound_step and o.bound_step.arithmetic]
+            self._reach_all(first)
+            shown = {o.name: Coverage() for o in self.recorder.operators}
+            faults = {o.name: Faults(o, self.works[o.name]) for o in self.fixed}
+            self._try(self.samples, "data", shown, faults)
         by_data = {name: coverage.as_json() for name, coverage in shown.items()}
-        self.on_stage("searching edge vectors")
-        edges = self._edges(shown, faults)
+        with working("searching edge vectors"):
+            edges = self._edges(shown, faults)
         by_edges = {name: coverage.as_json() for name, coverage in shown.items()}
         self._drop_hidden(first, faults)
-        self.on_stage("searching operator vectors")
         single: dict[str, list[OperatorVector]] = {}
         by_operators: dict[str, dict[str, Any]] = {}
         if self.options.operator_vectors:
-            for number, operator in enumerate(self.fixed):
-                single[operator.name], coverage = self._operator_vectors(number, operator, first, faults[operator.name])
-                by_operators[operator.name] = coverage.as_json()
+            with working("searching vectors of operators|operators", len(self.fixed)) as advance:
+                for i, operator in enumerate(self.fixed):
+                    single[operator.name], coverage = self._operator_vectors(i, operator, first, faults[operator.name])
+                    by_operators[operator.name] = coverage.as_json()
+                    advance(1)
         for operator in self.fixed:
             assert operator.bound_step is not None
             if _has_every_code(operator.bound_step.step, single.get(operator.name, ())):

@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 
 from qengine.analysis.inspection import Inspection, inspect_model
-from qengine.analysis.progress import Progress
 from qengine.data import zoo
-from qengine.data.datasets import Dataset, open_dataset, samples_at_once
+from qengine.data.datasets import Dataset, in_fast_batches, open_dataset
 from qengine.data.preprocessing import Preprocessing
 from qengine.errors import OptionError
 from qengine.html_report.options import ReportOptions
 from qengine.model.formats.files import FormatsByName, format_to_json
 from qengine.model.graph import Graph
 from qengine.model.loader import load
+from qengine.progress import Progress
 from qengine.quantization.calibration import CalibrationOptions, calibrate
 from qengine.runtime.options import SessionOptions
 from qengine.runtime.session import InferenceSession
@@ -148,9 +148,7 @@ def _dataset(data: Any, graph: Graph, options: ReportOptions, settings: SessionO
         "max_elements": settings.max_elements,
     }
     found = open_dataset(data, graph, labels=options.labels, batch=options.batch, **given)
-    if options.batch is None and not isinstance(data, Dataset) and (more := samples_at_once(graph, found)) > 1:
-        return found.regrouped(more, None)
-    return found
+    return found if isinstance(data, Dataset) else in_fast_batches(found, graph, options.batch)
 
 
 def _in_fixed_point(
@@ -177,7 +175,7 @@ def _in_fixed_point(
     if dataset is None:
         return None, "", None
     wanted = CalibrationOptions(bits=options.bits, target=settings.target).for_runs(settings)
-    with progress("choosing formats", len(dataset)) as advance, np.errstate(all="ignore"):
+    with progress("choosing formats|samples", len(dataset)) as advance, np.errstate(all="ignore"):
         formats = dict(calibrate(graph, counted(dataset, advance), wanted, settings.in_float32()))
     session = InferenceSession(graph, replace(settings, formats=formats))
     width = wanted.activation_word_length

@@ -42,7 +42,7 @@ def measured_tensors(subject: Subject) -> tuple[BlameFacts, tuple[TensorFacts, .
             yield one.feeds
 
     outputs = [name for name in subject.outputs() if name not in subject.fixed.graph.constants]
-    with subject.progress("measuring each tensor", runs) as advance, np.errstate(all="ignore"):
+    with subject.progress("measuring each tensor|runs", runs) as advance, np.errstate(all="ignore"):
         found = blame(subject.fixed, feeds(), outputs=outputs, advance=advance)
     facts = BlameFacts(
         sum(counts), found.sqnr_db, found.rounded_db, found.constants_db, found.activations_db, found.verdict

@@ -39,7 +39,7 @@ def read_samples(subject: Subject, evaluation: Evaluation | None) -> tuple[DataF
     ranges: dict[str, InputFacts] = {}
     pictures: dict[int, tuple[PictureFacts, ...]] = {}
     read = 0
-    with subject.progress("reading samples", len(dataset)) as advance, np.errstate(all="ignore"):
+    with subject.progress("reading samples|samples", len(dataset)) as advance, np.errstate(all="ignore"):
         for batch in islice(dataset.batches(), _runs(subject)):
             _add_ranges(ranges, batch.feeds)
             for index in range(read, read + batch.count):

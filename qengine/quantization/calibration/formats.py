@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Unpack
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from qengine.keywords import check_keywords, options_with
 from qengine.metrics.decibels import decibels
+from qengine.model.constant_roles import constant_roles
 from qengine.model.formats.constants import NO_LIMIT
 from qengine.model.formats.files import format_to_json
 from qengine.model.formats.parts import joins_in_parts
@@ -126,9 +128,10 @@ class FormatChooser:
                     fmt = str(written.pop(name))
                     if written.keys() | model.constants.keys() >= set(join.inputs):  # no part is a join taken apart
                         written[name] = [fmt] * len(join.inputs)
+        roles = constant_roles(groups.observation.model)
         return Calibration(
             written,
-            tuple(ranges[name] for name in order if name in ranges),
+            tuple(replace(ranges[name], role=roles.get(name)) for name in order if name in ranges),
             options,
             self._observation.runs,
             tuple(notes),

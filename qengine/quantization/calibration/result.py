@@ -30,6 +30,7 @@ class TensorRange:
     best : the format that the method chooses for this tensor alone.
     cost_db : SQNR in dB of `best` less that of `format`: the cost of a shared format, or of room for a bias.
     shares : names of the other tensors that share the format.
+    role : role of a constant, such as "weights of /stem/Conv"; None for other tensors.
     """
 
     name: str
@@ -43,6 +44,7 @@ class TensorRange:
     best: str | list[str]
     cost_db: float | None
     shares: tuple[str, ...]
+    role: str | None = None
 
 
 @dataclass(frozen=True, repr=False)

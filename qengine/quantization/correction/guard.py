@@ -39,6 +39,7 @@ from qengine.errors import OptionError, QEngineError
 from qengine.metrics.decibels import Energy, decibels
 from qengine.model.formats.files import FormatsByName
 from qengine.model.graph import Graph
+from qengine.progress import working
 from qengine.quantization.calibration import Feeds
 from qengine.quantization.correction.registry import Correction, RecipeState
 from qengine.quantization.correction.result import Verdict, as_feeds
@@ -269,12 +270,16 @@ class _Guarded:
         state = replace(start, formats=formats_of(start.graph), data=held_out, reference=start.graph, observed={})
         first = held_out.score(state.graph, state.formats)
         score, verdicts = first, list[Verdict]()
-        for _, alternatives in groupby(steps, lambda one: one.corrects or one.name):
-            trials = [_trial(one, state, formats_of, held_out, score) for one in alternatives]
-            best = max((t for t in trials if not t.objection), key=lambda t: t.score.mean, default=None)
-            verdicts += [trial.verdict(best, held_out.runs) for trial in trials]
-            if best is not None:
-                state, score = best.state, best.score
+        with working("trying corrections|steps", len(steps)) as advance:
+            for _, alternatives in groupby(steps, lambda one: one.corrects or one.name):
+                trials = []
+                for one in alternatives:
+                    trials.append(_trial(one, state, formats_of, held_out, score))
+                    advance(1)
+                best = max((t for t in trials if not t.objection), key=lambda t: t.score.mean, default=None)
+                verdicts += [trial.verdict(best, held_out.runs) for trial in trials]
+                if best is not None:
+                    state, score = best.state, best.score
         return cls(state, tuple(verdicts), first, score)
 
 

@@ -17,6 +17,7 @@ from qengine.errors import OptionError, did_you_mean
 from qengine.keywords import check_keywords
 from qengine.model.formats.files import FormatsByName, format_to_json
 from qengine.model.graph import Graph
+from qengine.progress import working
 from qengine.quantization.calibration import Feeds
 from qengine.quantization.correction.guard import HeldOut, guarded
 from qengine.quantization.correction.layers import check_real
@@ -176,8 +177,10 @@ def fit_formats(
         reference=state.graph,
         session=session or SessionOptions(),
     )
-    for one in steps:
-        state = one.apply(state)
+    with working("correcting|steps", len(steps)) as advance:
+        for one in steps:
+            state = one.apply(state)
+            advance(1)
     return CorrectedModel(state.graph, state.entries, state.formats)
 
 

@@ -19,6 +19,7 @@ from qengine.model.graph import RECORD, Graph
 from qengine.model.ops.operator import find
 from qengine.model.passes import remove_dead
 from qengine.model.steps import Rows
+from qengine.progress import working
 from qengine.qformat import QFormat
 from qengine.quantization.calibration import CalibrationKeywords, CalibrationOptions, choose_formats, observe
 from qengine.quantization.correction import CorrectionEntry, Verdict, correct
@@ -233,7 +234,8 @@ def quantize_model(
             # Corrections remove results that nothing reads, such as the last state of a GRU; a calibration names them.
             found = {name: fmt for name, fmt in (formats or {}).items() if name not in unused}
         else:
-            found = choose_formats(observe(changed, data, observing), options).formats
+            with working("choosing formats"):
+                found = choose_formats(observe(changed, data, observing), options).formats
         return found if qformat is None else _with_rest(changed, found, qformat)
 
     corrected = correct(graph, formats_of, data, recipe, limits)
@@ -246,7 +248,8 @@ def quantize_model(
             raise
         fixed = with_formats(fixed, dict.fromkeys(error.names, QFormat.of(qformat)))
         written = quantized_model(fixed, writes)
-    check = check_written(fixed, written, data)
+    with working("comparing what was written with the session"):
+        check = check_written(fixed, written, data)
     is_said = writes == "qonnx" and runs.target is not None
     target = options.target.name if isinstance(options.target, Target) and not is_said else None
     return QuantizedModel(written, fixed, corrected.entries, check, corrected.verdicts, target)

@@ -68,16 +68,35 @@ def test_digits():
     assert all(a.count >= b.count for a, b in pairwise(found.operators))
 
 
-def test_open_lengths_leave_figures_out_and_say_what_to_give():
+def test_an_open_batch_is_counted_as_one_sample_and_said_so():
     found = inspect_model(DIGITS)
-    assert found.macs is None
-    assert [node.macs for node in found.nodes if node.operator == "Gemm"] == [None]
-    assert found.outputs[0].shape == ("N", 10)
-    assert found.parameters == 7802
-    assert counts(found)["BatchNormalization", "fused"] == 7
+    assert found.macs == inspect_model(DIGITS, shapes={"image": (1, 1, 28, 28)}).macs == 418512
+    assert [node.macs for node in found.nodes if node.operator == "Gemm"] == [640]
+    assert found.outputs[0].shape == ("N", 10)  # the length stays open
     (warning,) = found.warnings
-    assert "input 'image' (float32 [N, 1, 28, 28])" in warning
-    assert "--shape image=N,1,28,28" in warning
+    assert "the batch of input 'image' is open (N x 1 x 28 x 28)" in warning
+    assert "--shape image=8,1,28,28" in warning
+    assert inspect_model(DIGITS, shapes={"image": (8, 1, 28, 28)}).macs == 8 * found.macs
+
+
+@pytest.mark.parametrize("shape", [["N", "L"], ["N"], [2, "N", 3]])
+def test_open_lengths_leave_figures_out_and_say_what_to_give(shape):
+    found = inspect_model(network([("MatMul", "x x", "y")], inputs={"x": shape}))
+    assert found.macs is None
+    (warning,) = found.warnings
+    listed = ", ".join(map(str, shape))
+    assert f"input 'x' (float32 [{listed}])" in warning
+    assert f"--shape x={listed.replace(', ', ',')}" in warning
+
+
+def test_a_batch_that_several_inputs_have():
+    model = network(
+        [("Add", "x z", "s"), ("MatMul", "s w", "y")],
+        inputs={"x": ["N", 3], "z": ["N", 3]},
+        constants={"w": np.ones((3, 4), np.float32)},
+    )
+    assert inspect_model(model).macs == 12
+    assert inspect_model(model, {"x": np.ones((5, 3), np.float32)}).macs == 60  # one gives the batch of the other
 
 
 def test_an_input_whose_elements_decide_shapes():

@@ -173,13 +173,13 @@ from qengine.errors import QEngineError
 from qengine.model.loader import load
 path, model = map(pathlib.Path, sys.argv[1:])
 graph, whole = load(model.read_bytes()), path.read_bytes()
-for i in range(150):
+for i in range(90):
     broken = bytearray(whole)
     if i % 3:
-        place = i * len(whole) // 150
+        place = i * len(whole) // 90
         broken[place] ^= 1 << i % 8 if i % 2 else 0xFF
     else:
-        del broken[i * len(whole) // 150 :]
+        del broken[i * len(whole) // 90 :]
     path.write_bytes(broken)
     with suppress(QEngineError):
         list(open_dataset(path, graph))
