@@ -25,7 +25,19 @@ FUNCTIONS = {
     "export c": (qengine.export_c, qengine.COptions, *RUN),
 }
 # What only a command line has, and the methods of results that stand for it.
-OF_COMMANDS = {"json", "project", "no_project", "operators", "out", "raw", "csv", "plot", "tensors", "fail_under"}
+OF_COMMANDS = {
+    "json",
+    "quiet",
+    "project",
+    "no_project",
+    "operators",
+    "out",
+    "raw",
+    "csv",
+    "plot",
+    "tensors",
+    "fail_under",
+}
 PICTURES = {"mean", "std", "scale", "resize", "crop", "bgr", "layout", "convert"}  # Preprocessing.of
 PLURALS = {"rule": "rules", "fetch": "outputs", "group": "groups", "method": "methods", "recipe": "recipes"}
 OF_COMMAND = {"bench": {"data", "batch"}, "report": {"labels"}}  # feeds: one run

@@ -98,7 +98,7 @@ def sweep(
         raise
     pixels = applied(base, preprocessing, result.pixels.inputs, typed=data.typed_options())
     pixels = pixels.with_notes(result.pixels.notes)
-    return (as_json if json else as_tables)(result, pixels, result.written, result.notes)
+    return (as_json if json else as_tables)(result, pixels)
 
 
 def _accumulators(text: str | None) -> list[int | None]:

@@ -19,8 +19,7 @@ notes             lines
 ================  ==================================================================================================
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 from rich.text import Text
 
@@ -37,7 +36,7 @@ from qengine.metrics.declaration import Metric, Reference, Unit, all_metrics
 from qengine.quantization.correction import recipe_name
 
 
-def as_json(result: Sweep, pixels: Applied, written: Sequence[Path], notes: Sequence[str]) -> str:
+def as_json(result: Sweep, pixels: Applied) -> str:
     """Return the object, in lines, ASCII throughout."""
     first = result.rows[0]
     record = {
@@ -50,19 +49,19 @@ def as_json(result: Sweep, pixels: Applied, written: Sequence[Path], notes: Sequ
         "seconds": _times(result),
         "rows": [row.record() for row in result.rows],
         "differences": [one.record() for one in result.differences],
-        "written": written,
+        "written": result.written,
         "preprocessing": pixels.record,
-        "notes": [*notes, *pixels.notes],
+        "notes": [*result.notes, *pixels.notes],
     }
     return as_object(record)
 
 
-def as_tables(result: Sweep, pixels: Applied, written: Sequence[Path], notes: Sequence[str]) -> str:
+def as_tables(result: Sweep, pixels: Applied) -> str:
     """Return a table and a summary, coloured if standard output is a terminal."""
     first = result.rows[0]
     title = f"{first.model}, {counted_samples(first.samples)} of {first.data}, output {result.evaluated_output}"
     shown: list[Part] = [_table(result), *matrices(result.differences)]
-    return rendered(title, shown, [*pixel_lines(pixels), *_summary(result, written, notes)])
+    return rendered(title, shown, [*pixel_lines(pixels), *_summary(result)])
 
 
 _Column = tuple[str, Callable[[Row], str]]
@@ -164,7 +163,7 @@ def _times(result: Sweep) -> dict[str, float]:
     }
 
 
-def _summary(result: Sweep, written: Sequence[Path], notes: Sequence[str]) -> Iterator[Line]:
+def _summary(result: Sweep) -> Iterator[Line]:
     columns = _varied(result)
     for row in result.rows:
         if row.outcome.error is not None:
@@ -182,7 +181,7 @@ def _summary(result: Sweep, written: Sequence[Path], notes: Sequence[str]) -> It
             f"{times['before']:.2f} s before the first point, {times['inference']:.2f} s of inference, "
             f"{times['rest']:.2f} s of other work in points, {times['compiling']:.2f} s of compiling kernels"
         )
-    for note in notes:
+    for note in result.notes:
         yield Text(f"note: {note}", style=WARN)
-    for path in written:
+    for path in result.written:
         yield Paste(f"wrote {path}")
