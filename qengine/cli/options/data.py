@@ -124,7 +124,13 @@ class _SampleOptions:
         ),
     ] = None
     limit: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Use the first N samples.", rich_help_panel=INPUTS)
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Use N samples: the first; of class folders, as many of each class.",
+            rich_help_panel=INPUTS,
+        ),
     ] = None
 
 

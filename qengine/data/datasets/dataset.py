@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -118,6 +119,21 @@ class Source(ABC):
         """Return the settings that decide the numbers of the samples, as text for a digest."""
 
 
+def limited(source: Source, count: int) -> Source:
+    """Return a reader of `count` samples: of class folders as many of each class as there can be, else the first.
+
+    The samples of class folders are in the order of the classes, of which the first ones alone would have few.
+    """
+    if source.groups is None or count >= len(source):
+        return source
+    seen: Counter[int] = Counter()
+    turns = []
+    for i, group in enumerate(source.groups.tolist()):
+        turns.append((seen[group], i))
+        seen[group] += 1
+    return source.chosen(sorted(i for _, i in sorted(turns)[:count])) or source
+
+
 class Dataset:
     """Samples in batches: an iterable of feeds that reads the files again in each iteration.
 
@@ -160,7 +176,10 @@ class Dataset:
     def regrouped(self, batch: int | None, limit: int | None) -> Dataset:
         """Return the same samples with another number in a feed, or fewer of them; None changes neither."""
         count = self._count if limit is None else min(limit, self._count)
-        return Dataset(self.name, self._source, self._fixed, batch or self.batch, count)
+        source = self._source
+        if count < len(source) == self._count:
+            source = limited(source, count)
+        return Dataset(self.name, source, self._fixed, batch or self.batch, count)
 
     def spread(self, count: int) -> Iterator[Batch]:
         """Yield batches of about `count` samples that are spread evenly over the data, which may be sorted by class."""

@@ -14,7 +14,7 @@ from qengine.checks import check_whole_number
 from qengine.data import zoo
 from qengine.data.datasets.arrays import as_array, column_of, columns_of_frame, is_array, is_frame
 from qengine.data.datasets.columns import ColumnsSource
-from qengine.data.datasets.dataset import Dataset, Source
+from qengine.data.datasets.dataset import Dataset, Source, limited
 from qengine.data.datasets.elements import elements_of
 from qengine.data.datasets.folder import folder_source
 from qengine.data.datasets.gathered import Gathered
@@ -67,7 +67,7 @@ def open_dataset(
     batch
         Number of samples in a feed; None for the length of the input's first axis, or 1 if that is open.
     limit
-        Number of samples to use, from the first; None for all.
+        Number of samples to use: the first, and of class folders as many of each class as there can be; None for all.
     max_elements
         Limit on the number of elements of a sample.
 
@@ -124,7 +124,7 @@ def open_dataset(
     count = len(source) if limit is None else min(limit, len(source))
     if labels is not None and column is None and count:
         give_labels(source, labels, name, wanted.number_of_classes)
-    return Dataset(name, source, same, batch or _batch_of(source, graph, count), limit)
+    return Dataset(name, limited(source, count), same, batch or _batch_of(source, graph, count), limit)
 
 
 def graph_of(model: Any) -> Graph:

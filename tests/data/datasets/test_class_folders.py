@@ -147,3 +147,24 @@ def test_pairs_whose_inputs_name_the_factor(tmp_path):
     files(tmp_path, ["lr/01x4.png", "lr/012x4.png", "hr/01.png", "hr/012.png"])
     batches = list(open_dataset(str(tmp_path), GRAPH).batches())
     assert [(b.feeds["x"].max(), b.targets["y"].max()) for b in batches] == [(1, 3), (0, 2)]
+
+
+@pytest.mark.parametrize(
+    ("limit", "taken"),
+    [
+        (1, ["a/0"]),
+        (3, ["a/0", "b/0", "c/0"]),
+        (5, ["a/0", "a/1", "b/0", "b/1", "c/0"]),
+        (8, ["a/0", "a/1", "a/2", "a/3", "b/0", "b/1", "c/0", "c/1"]),
+        (99, ["a/0", "a/1", "a/2", "a/3", "a/4", "b/0", "b/1", "c/0", "c/1"]),
+    ],
+)
+def test_a_limit_takes_as_many_of_each_class(tmp_path, limit, taken):
+    counts = {"a": 5, "b": 2, "c": 2}
+    names = [f"{name}/{i}.png" for name, count in counts.items() for i in range(count)]
+    folder = files(tmp_path, names)
+    whole = open_dataset(folder, GRAPH)
+    for found in (open_dataset(folder, GRAPH, limit=limit), open_dataset(whole, GRAPH, limit=limit)):
+        assert [key.removesuffix(".png") for key in found.keys] == taken
+        assert found.labels.tolist() == ["abc".index(key[0]) for key in taken]
+        assert len(found) == len(list(found)) == len(taken)
