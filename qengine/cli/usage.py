@@ -55,7 +55,7 @@ _OPTION_WORDS = {
 """Options of other tools, and the option here that each most probably means."""
 
 _SHORT = {
-    **{"-q": "--qformat", "-f": "--formats", "-d": "--data", "-t": "--threads", "-j": "--jobs", "-b": "--bits"},
+    **{"-f": "--formats", "-d": "--data", "-t": "--threads", "-j": "--jobs", "-b": "--bits"},
     **{"-r": "--rounding", "-m": "--metric", "-n": "--limit", "-s": "--scale", "-l": "--labels", "-w": "--weight-bits"},
 }
 """Options that a letter probably stands for."""
@@ -150,8 +150,8 @@ def _no_option(name: str, command: Any, path: str, words: Sequence[str]) -> str:
     short, see = path.removeprefix("qengine "), f"(see '{path} --help')"
     said = f"{short} has no option {name}"
     if not name.startswith("--"):
-        whole = next((word for word in words if word.startswith(name)), name)
-        whole = whole.partition("=")[0]
+        run_together = (word.partition("=")[0] for word in words if word[:1] == "-" and word[1:2] != "-")
+        whole = next((word for word in run_together if name[1:] in word[1:]), name)
         name = f"-{whole}" if len(whole) > 2 else _SHORT.get(name, name)
     meant = _OPTION_WORDS.get(name, name)
     if meant in own:

@@ -111,7 +111,7 @@ def test_short_names_mean_one_thing():
         for option, params in OPTIONS.items()
         if option[1] != "-"
     }
-    assert short == {"-i": {"--input"}, "-o": {"--out"}}
+    assert short == {"-i": {"--input"}, "-o": {"--out"}, "-q": {"--quiet"}}
 
 
 def test_an_option_is_a_flag_in_every_command_or_in_none():
