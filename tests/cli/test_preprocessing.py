@@ -55,9 +55,9 @@ def formats(capsys):
         "run m.onnx -i x=photos/0.png --formats f.json",
         "run m.onnx --data photos --formats f.json",
         "inspect m.onnx --data photos --formats f.json",
-        "sweep m.onnx --data photos --formats f.json -o results",
+        "sweep m.onnx --data photos --formats f.json --bits 8 -o results",
         "quantize m.onnx --data photos --formats f.json --recipe none -o q.onnx",
-        "export vectors m.onnx --data photos --formats f.json --edges 0 --no-operator-vectors -o pack",
+        "export vectors m.onnx --data photos --limit 1 --formats f.json --edges 0 --no-operator-vectors -o pack",
         "export c m.onnx --data photos --formats f.json --shape x=1,3,16,16 -o net",
     ],
 )
