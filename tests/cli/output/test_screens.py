@@ -38,7 +38,7 @@ COMMANDS = {
     "quantize": "quantize M --data D --recipe fold+bias -o q.onnx",
     "sweep": "sweep M --data D --bits 6,8 --rounding half_even,floor -o sweep",
     "sweep of targets": "sweep M --data D --bits 8 --targets onnx,qonnx,tflite -o targets",
-    "search": "search M --data D --metric sqnr --min 20 --bits 6,8 --runs 4",
+    "search": "search M --data D --metric sqnr --min 20 --bits 6,8 --max-runs 4",
     "bench": "bench M -i image=D --qformat Q3.4 --seconds 0.1 --isa ISA",
     "compare": "compare M dump.npz --qformat Q3.4",
     "compare dumps": "compare dump.npz other.npz",
