@@ -1,6 +1,6 @@
 """Figures of the eleven roundings and the four overflows, drawn from the functions that compute them.
 
-Every figure is an SVG in the colours of the page around it (`currentColor`), so that it is readable in light and dark.
+Every figure is an SVG in grey and a middling blue, so that it is readable on a light and on a dark page.
 A rounding is a staircase: the horizontal axis is the exact value in steps of the result, the vertical one the code; a
 full dot shows the code that a tie becomes. An overflow is a saw or a clip: Q1.1 beyond both of its ends.
 """
@@ -82,8 +82,7 @@ def _svg(
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {SIZE} {SIZE}" width="{SIZE}" height="{SIZE}">'
         f"<title>{title}</title>"
-        "<style>:root{color:#222}@media(prefers-color-scheme:dark){:root{color:#ddd}}</style>"
-        f'<g fill="none" stroke="currentColor" stroke-opacity="0.35">{"".join(grid)}</g>'
-        f'<g fill="none" stroke="#4051b5">{"".join(lines)}</g><g fill="#4051b5">{"".join(circles)}</g>'
-        f'<g fill="currentColor" font-family="sans-serif" font-size="10">{"".join(marks)}</g></svg>\n'
+        f'<g fill="none" stroke="#808080" stroke-opacity="0.6">{"".join(grid)}</g>'
+        f'<g fill="none" stroke="#5c74e6">{"".join(lines)}</g><g fill="#5c74e6">{"".join(circles)}</g>'
+        f'<g fill="#808080" font-family="sans-serif" font-size="10">{"".join(marks)}</g></svg>\n'
     )

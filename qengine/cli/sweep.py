@@ -65,6 +65,8 @@ def sweep(
     graph = load(zoo.path_of(model))
     base = data.base(model, graph, lists.formats)
     preprocessing = data.preprocessing(base)
+    if base.is_recorded and data.typed_options():
+        data.applied(base, graph, data.open(data.data or model, base, graph, kernels.max_elements))
     fixed = data.arrays(graph, preprocessing, kernels.max_elements) if data.inputs else None
 
     try:

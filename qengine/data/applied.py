@@ -176,7 +176,7 @@ def applied(base: Base, preprocessing: Preprocessing, inputs: Iterable[str], *, 
         If pixels are read otherwise than those that the formats come from.
     """
     names, words = tuple(dict.fromkeys(inputs)), list(typed)
-    listed, it, verb = ", ".join(words) or "preprocessing", *(("it", "is") if len(words) < 2 else ("them", "are"))
+    listed, it, verb = ", ".join(words) or "this preprocessing", *(("it", "is") if len(words) < 2 else ("them", "are"))
     if names and base.is_recorded and not preprocessing.keeps(base.preprocessing):
         raise OptionError(
             f"with {listed} numbers are {preprocessing.described()}, and {base.origin} was made with "

@@ -283,7 +283,10 @@ def _of_statistics(own: Array, other: Array, mean: Array, variance: Array) -> It
         distances.append(float(np.median(np.maximum(shift, array.std(axis=axes) / spread))))
     ours, theirs = distances
     if ours > _FAR and theirs < _NEAR:
-        yield f"{ours:.3g} deviations of its BatchNormalization from training, and {theirs:.2g} for a 255th of it"
+        yield (
+            f"which is {ours:.3g} deviations from the training of its BatchNormalization, and {theirs:.2g} for a 255th "
+            "of it"
+        )
 
 
 def _of_bounds(activations: Sequence[tuple[Array, Array, float, float]]) -> Iterator[str]:

@@ -70,7 +70,7 @@ class Run:
     def __call__(self) -> None:
         """Run all blocks; raise PageError at the first that is not as the page says."""
         environment = {
-            "COLUMNS": "80",
+            "COLUMNS": "100",
             "NO_COLOR": "1",
             "PATH": f"{_shims(self.folder)}{os.pathsep}{os.environ['PATH']}",
         }

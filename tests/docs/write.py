@@ -3,6 +3,7 @@
 Blocks of output that leave lines out with `...`, or are not compared, stay as they are and are named.
 """
 
+import contextlib
 import sys
 import tempfile
 from pathlib import Path
@@ -13,7 +14,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parents[1] / "docs")]
 from docs.pages import ROOT, pages  # noqa: E402
 from docs.runner import Run  # noqa: E402
 
-from docs import fixtures, special_files  # noqa: E402
+from docs import fixtures, notebooks, special_files  # noqa: E402
 
 
 def rewritten(page):
@@ -39,13 +40,23 @@ def rewritten(page):
     return text
 
 
+def rewritten_notebook(path):
+    """Return a notebook with what its cells show."""
+    notebook = notebooks.read(path)
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        return notebooks.with_outputs(notebook, notebooks.run(notebook))
+
+
 def main():
-    """Rewrite the pages that are named, or all."""
+    """Rewrite the pages and notebooks that are named, or all."""
+    wanted = {str(Path(name).resolve()) for name in sys.argv[1:]}
     for page in pages():
-        if (not sys.argv[1:] or page.name in sys.argv[1:]) and (ROOT / page.name).exists():
-            text = rewritten(page)
-            if text != page.text:
-                (ROOT / page.name).write_text(text, encoding="utf-8")
+        path = ROOT / page.name
+        if path.exists() and (not wanted or str(path) in wanted):
+            path.write_text(rewritten(page), encoding="utf-8")
+    for path in sorted(ROOT.glob("docs/**/*.ipynb")):
+        if not wanted or str(path) in wanted:
+            notebooks.write(path, rewritten_notebook(path))
 
 
 if __name__ == "__main__":

@@ -45,6 +45,7 @@ def test_names_cannot_change_the_page(name, tmp_path):
     assert len(found.of("script")) == 2
     assert len(found.of("img")) == len([one for one in found.of("img") if one["src"].startswith("data:")])
     assert not [key for one in found.elements for key in one.attributes if key.startswith("on")]
+    assert not set("<>&") & set(found.of("script")[0].text)
     numbers = json.loads(found.of("script")[0].text)
     assert name in [one["name"] for one in numbers["tensors"]]
     shown = text.split("<script type=")[0]

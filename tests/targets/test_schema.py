@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from qengine.model.rules import KINDS, AccumulatorRule, BiasRule, MeanRule, Modes, Rules, TableRule
-from qengine.targets import Constraints, Target, names, schema
+from qengine.targets import Constraints, Target, schema
 
 PAGE = Path(__file__).parents[2] / "docs/how-to/targets.md"
 PARTS = {"accumulator": AccumulatorRule, "bias": BiasRule, "mean": MeanRule, "table": TableRule}
@@ -68,46 +68,6 @@ def test_the_page_lists_every_kind():
     assert found == list(KINDS)
 
 
-def test_the_page_lists_every_bundled_target():
-    found = re.findall(r"^\| `([\w-]+)` \| ((?:un)?verified) \| (.*) \|$", PAGE.read_text(), re.MULTILINE)
-    assert found == [(one.name, one.status, one.description) for one in map(Target.named, names())]
-
-
-def summary(name):
-    """Return the roundings, the register and the bias of a target, as docs/how-to/targets.md has them."""
-    rules = Target.named(name).rules
-
-    def rounding(kind, operator):
-        return str(rules.modes(kind, "", operator).rounding)
-
-    linear = [("linear", "Conv"), ("depthwise", "Conv"), ("dense", "Gemm")]
-    mean = rounding("mean", "AveragePool") + f", {rules.mean.method}" * (rules.mean.method != "exact")
-    add = rounding("add", "Add") + ", aligned" * rules.aligns_add
-    register, bias = rules.accumulator, rules.bias
-    sums = "all" if register.bits is None else f"{register.bits}, {register.overflow}s"
-    word = (
-        f"{bias.bits}"
-        + f", {bias.fraction_bits}" * (bias.fraction_bits != "sums")
-        + f", shift {bias.shift}" * (bias.shift > 0)
-    )
-    return [
-        name,
-        *(rounding(*one) for one in linear),
-        add,
-        rounding("mul", "Mul"),
-        mean,
-        str(rules.overflow),
-        sums,
-        word,
-    ]
-
-
-def test_the_page_says_how_each_target_rounds():
-    found = [line.strip("| ").split(" | ") for line in PAGE.read_text().splitlines() if line.count(" | ") == 9]
-    assert found[0][0] == "target"
-    assert found[1:] == [summary(name) for name in names()]
-
-
 @pytest.mark.parametrize(
     ("keys", "default"),
     [(schema.RULES, Rules()), (schema.CONSTRAINTS, Constraints())] + [(schema.PARTS[n], k()) for n, k in PARTS.items()],
@@ -120,7 +80,3 @@ def test_every_default_is_a_value_that_is_read(keys, default):
 if __name__ == "__main__":
     for row in rows():
         print("| `{}` | {} | {} |  |".format(*row))  # noqa: T201 - for an author
-    for one in map(Target.named, names()):
-        print(f"| `{one.name}` | {one.status} | {one.description} |")  # noqa: T201
-    for name in names():
-        print("| " + " | ".join(summary(name)) + " |")  # noqa: T201

@@ -104,13 +104,14 @@ def _cause(blame: BlameFacts | None, tensors: Sequence[TensorFacts]) -> str:
     worst = max((one for one in tensors if one.gain_db is not None), key=lambda one: one.gain_db or 0.0, default=None)
     if worst is None or worst.gain_db is None or worst.gain_db <= 0.0:
         return ""
-    name, gain = shortened(worst.name, _NAME), worst.gain_db
+    gain, reader = worst.gain_db, f" of {shortened(worst.reader, _NAME)}" if worst.reader else ""
+    name = f"'{shortened(worst.name, _NAME)}'{reader}"
     if gain >= _CULPRIT_DB:
         without = (
             "nothing would be lost" if math.isinf(gain) else f"without its rounding the output gains {decibels(gain)}"
         )
-        return f"; '{name}' is why ({without})"
-    return f"; the noise comes from many tensors ('{name}' costs most, {decibels(gain)})"
+        return f"; {name} is why ({without})"
+    return f"; the noise comes from many tensors ({name} costs most, {decibels(gain)})"
 
 
 def _memory(accuracy: AccuracyFacts) -> str:

@@ -96,6 +96,15 @@ def with_evaluation(tensors: tuple[TensorFacts, ...], evaluation: Evaluation | N
     )
 
 
+def with_readers(subject: Subject, tensors: tuple[TensorFacts, ...]) -> tuple[TensorFacts, ...]:
+    """Return tensors of which each constant names the first node that reads it: its own name may say nothing."""
+    readers: dict[str, str] = {}
+    for node in subject.graph.nodes:
+        for name in node.reads:
+            readers.setdefault(name, node.name or next(filter(None, node.outputs), ""))
+    return tuple(replace(one, reader=readers.get(one.name, "")) if one.kind == "constant" else one for one in tensors)
+
+
 def _suggested(one: TensorBlame) -> str | None:
     if one.suggestion is None:
         return None

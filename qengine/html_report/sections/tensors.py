@@ -65,10 +65,15 @@ def section(report: Report) -> Section:
 
 def _rows(report: Report, measured: bool) -> Iterator[Row]:
     for i, one in enumerate(report.tensors[:MAX_ROWS]):
-        name = [name_of(one.name), element("small", f"{one.kind}, {shortened(one.operator, 30)}")]
+        name = [name_of(one.name), element("small", _words(one))]
         reach = element("small", f"{number(one.low)} to {number(one.high)}")
         cells = [Cell(name), Cell([shortened(one.format, 40), reach], style="format")]
         yield Row([*cells, *(_figures(one) if measured else [Cell(number(one.step), one.step)])], anchor=f"t{i}")
+
+
+def _words(one: TensorFacts) -> str:
+    """Return what a tensor is: its kind and operator, or the node that reads a constant."""
+    return f"constant of {shortened(one.reader, 40)}" if one.reader else f"{one.kind}, {shortened(one.operator, 30)}"
 
 
 def _figures(one: TensorFacts) -> Iterator[Cell]:

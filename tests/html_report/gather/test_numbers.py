@@ -142,3 +142,8 @@ def test_every_kind_has_a_summary(written):
         facts = written(kind)[0].facts
         assert facts.summary.endswith(".")
         assert facts.next_step.endswith(".")
+
+
+def test_constants_name_the_node_that_reads_them(written):
+    readers = {one.name: one.reader for one in written("classifier")[0].facts.tensors}
+    assert readers == {"x": "", "r": "", "p": "", "f": "", "scores": "", "w": "the_c", "v": "the_scores"}
