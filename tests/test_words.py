@@ -49,8 +49,6 @@ ELSEWHERE = {
     "only_own_errors",
     "html",
     "reference",  # model
-    "runs",  # max_runs
-    "budget",  # seconds
     "model",  # of the session that is exported
 }
 

@@ -31,11 +31,11 @@ from typing import Any
 import llvmlite.binding as llvm
 
 from qengine.analysis.bench import Report, Row, Timing
-from qengine.cli.jsontext import as_object
 from qengine.cli.output.console import rendered
 from qengine.cli.output.pixels import pixel_lines
 from qengine.cli.output.tables import Table
 from qengine.data.applied import Applied
+from qengine.results import json_text
 from qengine.threads import available_threads
 
 Measured = Sequence[tuple[str, str, Row, Mapping[str, float]]]
@@ -110,7 +110,7 @@ def report_record(model: str, pixels: Applied, report: Report, bits: int | None)
         "rivals": rivals,
         "preprocessing": pixels.record,
     }
-    return as_object(record)
+    return json_text(record)
 
 
 def kernels_table(measured: Measured) -> str:
@@ -131,7 +131,7 @@ def kernels_record(measured: Measured) -> str:
     for layer, word, row, _ in measured:
         numbers = {key: value for key, value in asdict(row).items() if key not in ("tensor", "operator")}
         layers.append({"layer": layer, "word": word, **numbers})
-    return as_object({"cpu": _cpu(), "layers": layers})
+    return json_text({"cpu": _cpu(), "layers": layers})
 
 
 def _add_figures(table: Table) -> None:

@@ -36,7 +36,6 @@ from rich.text import Text
 
 from qengine.analysis.blame import Blame, TensorBlame
 from qengine.atomic_files import replacing
-from qengine.cli.jsontext import as_object
 from qengine.cli.options import FixedPointOptions
 from qengine.cli.output.console import Line, Part, counted_samples, decibels, rendered
 from qengine.cli.output.pixels import pixel_lines
@@ -48,6 +47,7 @@ from qengine.data.datasets import Dataset
 from qengine.model.constant_roles import is_opaque, label_of, with_roles
 from qengine.model.formats.files import format_to_json
 from qengine.qformat import ChannelFormats, Format, QFormat
+from qengine.results import json_text
 
 _WARN_SATURATED = 0.01
 _MAX_LISTED = 3
@@ -93,7 +93,7 @@ def as_json(
         "preprocessing": pixels.record,
         "notes": (*result.notes, *pixels.notes),
     }
-    return as_object(record)
+    return json_text(record)
 
 
 def _tensor(tensor: TensorBlame) -> dict[str, Any]:

@@ -23,13 +23,13 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from qengine.cli.jsontext import as_object
 from qengine.cli.output.console import Line, rendered
 from qengine.cli.output.pixels import pixel_lines
 from qengine.cli.output.styles import BAD, GOOD, QUIET, WARN
 from qengine.cli.output.tables import Table
 from qengine.cli.output.text import Paste
 from qengine.data.applied import Applied
+from qengine.results import json_text
 
 if TYPE_CHECKING:
     from qengine.deploy.c import CProject
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 def as_json(model: str, pixels: Applied, project: CProject, notes: tuple[str, ...]) -> str:
     """Return the JSON object, in lines of ASCII."""
     manifest = project.manifest
-    return as_object(
+    return json_text(
         {
             "model": model,
             "out": str(project.folder),

@@ -24,7 +24,6 @@ from pathlib import Path
 
 from rich.text import Text
 
-from qengine.cli.jsontext import as_object
 from qengine.cli.output.console import Line, counted_samples, decibels, rendered
 from qengine.cli.output.pixels import pixel_lines
 from qengine.cli.output.styles import WARN
@@ -35,6 +34,7 @@ from qengine.data.datasets import Dataset
 from qengine.model.constant_roles import label_of, with_roles
 from qengine.qformat import PartFormats, QFormat, channel_formats
 from qengine.quantization.calibration import Calibration, TensorRange
+from qengine.results import json_text
 from qengine.targets import Target
 
 
@@ -64,7 +64,7 @@ def as_json(model: str, dataset: Dataset | None, pixels: Applied, calibration: C
         "preprocessing": pixels.record,
         "notes": (*calibration.notes, *pixels.notes),
     }
-    return as_object(record)
+    return json_text(record)
 
 
 def as_tables(model: str, dataset: Dataset | None, pixels: Applied, calibration: Calibration, out: Path | None) -> str:

@@ -38,7 +38,6 @@ from pathlib import Path
 from rich.text import Text
 
 from qengine.atomic_files import write_text
-from qengine.cli.jsontext import as_object
 from qengine.cli.output.console import Line, rendered
 from qengine.cli.output.pixels import pixel_lines
 from qengine.cli.output.styles import BAD, GOOD, QUIET, WARN
@@ -49,6 +48,7 @@ from qengine.deploy.compare import Comparison
 from qengine.deploy.compare.html import page
 from qengine.deploy.compare.learn import Learned
 from qengine.deploy.compare.two_dumps import DumpsComparison
+from qengine.results import json_text
 
 _MOST_LISTED = 60
 _MOST_DIFFERENCES = 3
@@ -70,7 +70,7 @@ def as_json(
         found["tensors"] = [one for one in found["tensors"] if one["own"]]
     learned_json = None if learned is None else learned.as_json()
     found |= {"learned": learned_json, "preprocessing": pixels.record, "written": list(written)}
-    return as_object({"reference": reference, "dump": dump, **found})
+    return json_text({"reference": reference, "dump": dump, **found})
 
 
 def as_tables(
@@ -157,7 +157,7 @@ def _listed(names: Sequence[str]) -> str:
 
 def dumps_as_json(result: DumpsComparison) -> str:
     """Return the comparison of two dumps as a JSON object."""
-    return as_object(result.record())
+    return json_text(result.record())
 
 
 def dumps_as_tables(result: DumpsComparison) -> str:

@@ -5,16 +5,16 @@ from collections.abc import Iterator
 from rich.text import Text
 
 from qengine.analysis.environment import Check, Environment, Package
-from qengine.cli.jsontext import as_object
 from qengine.cli.output.console import Part, rendered
 from qengine.cli.output.styles import TITLE
 from qengine.cli.output.tables import NEVER, Table
 from qengine.memory import size_text
+from qengine.results import json_text
 
 
 def as_json(found: Environment) -> str:
     """Return the environment as one JSON object."""
-    return as_object(found.record())
+    return json_text(found.record())
 
 
 def as_tables(found: Environment) -> str:

@@ -32,7 +32,6 @@ from dataclasses import dataclass
 from rich.text import Text
 
 from qengine.analysis.evaluation import Evaluation, MetricFigures, SampleDifference
-from qengine.cli.jsontext import as_object
 from qengine.cli.options import FixedPointOptions
 from qengine.cli.output.console import Line, Part, counted_samples, decibels, figure, rendered
 from qengine.cli.output.pixels import pixel_lines
@@ -42,7 +41,7 @@ from qengine.cli.output.tables import Table
 from qengine.cli.output.text import Paste
 from qengine.data.applied import Applied
 from qengine.metrics.declaration import Unit
-from qengine.results import plain
+from qengine.results import json_text, plain
 from qengine.runtime.session import InferenceSession
 from qengine.targets import Target
 from qengine.targets.rules_mapping import rules_mapping
@@ -86,7 +85,7 @@ def as_json(result: EvaluationResult) -> str:
     head = {"model": result.model, "arithmetic": "fixed" if known.pop("in_fixed_point") else "float32", **options}
     known["metrics"] = {one.metric.name: _without_name(one) for one in result.found.metrics}
     known |= {"preprocessing": result.pixels.record, "notes": (*result.found.notes, *result.pixels.notes)}
-    return as_object(plain({**known, **head, "written": result.written}))
+    return json_text(plain({**known, **head, "written": result.written}))
 
 
 def _without_name(one: MetricFigures) -> dict[str, object]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qengine.cli.jsontext import as_object
 from qengine.cli.output.console import Line, Part, counted_samples, decibels, rendered
 from qengine.cli.output.tables import NEVER, Table
 from qengine.cli.output.text import Paste
@@ -18,6 +17,7 @@ from qengine.data.channels import channel_axis
 from qengine.errors import FeedError
 from qengine.metrics.tasks import Task
 from qengine.model.graph import Value
+from qengine.results import json_text
 
 _TASKS = {Task.CLASSES: "classes", Task.IMAGES: "image to image", Task.OTHER: "other numbers"}
 _SHOWN = 5
@@ -180,7 +180,7 @@ def as_json(result: Initialized) -> str:
     look, verdict = result.look, result.look.verdict
     trials = look.trials.trials if look.trials else ()
     words = verdict.words if verdict else ()
-    return as_object(
+    return json_text(
         {
             "model": result.model,
             "data": result.data,

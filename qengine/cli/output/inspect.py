@@ -26,12 +26,12 @@ from typing import Any
 from rich.text import Text
 
 from qengine.analysis.inspection import MEANINGS, Inspection, TensorInfo
-from qengine.cli.jsontext import as_object
 from qengine.cli.options import FixedPointOptions
 from qengine.cli.output.console import Line, Part, rendered
 from qengine.cli.output.styles import BAD, QUIET, WARN
 from qengine.cli.output.tables import Table
 from qengine.model.formats.files import format_to_json
+from qengine.results import json_text
 
 _COLOURS = {"island": WARN, "delegated": WARN, "unsupported": BAD, "unused": WARN}
 
@@ -60,7 +60,7 @@ def as_json(model: str, fixed: FixedPointOptions, inspection: Inspection) -> str
         "per_channel": fixed.per_channel if inspection.in_fixed_point else None,
         "warnings": inspection.warnings,
     }
-    return as_object(record)
+    return json_text(record)
 
 
 def _tensor(info: TensorInfo) -> dict[str, Any]:

@@ -17,7 +17,6 @@ written      paths of the files
 from pathlib import Path
 from typing import Any
 
-from qengine.cli.jsontext import as_object
 from qengine.cli.output.console import Line, rendered
 from qengine.cli.output.pixels import pixel_lines
 from qengine.cli.output.tables import Table
@@ -26,6 +25,7 @@ from qengine.data.applied import Applied
 from qengine.model.constant_roles import constant_roles, with_roles
 from qengine.model.formats.files import format_to_json
 from qengine.quantization.qdq import QuantizedModel
+from qengine.results import json_text
 
 _MAX_LISTED = 3
 
@@ -43,7 +43,7 @@ def as_json(model: str, out: Path, recipe: str, pixels: Applied, quantized: Quan
         "notes": (*quantized.notes, *pixels.notes),
         "written": [str(out)],
     }
-    return as_object(record)
+    return json_text(record)
 
 
 def as_table(model: str, out: Path, recipe: str, pixels: Applied, quantized: QuantizedModel) -> str:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
-from qengine.cli.jsontext import as_object
 from qengine.cli.output.console import Line, rendered
 from qengine.cli.output.pixels import pixel_lines
 from qengine.cli.output.styles import WARN
@@ -18,6 +17,7 @@ from qengine.cli.output.text import Paste
 from qengine.data.applied import Applied
 from qengine.html_report import WrittenReport
 from qengine.html_report.page import record
+from qengine.results import json_text
 
 _PARTS = {
     "accuracy": "accuracy and word lengths",
@@ -31,7 +31,7 @@ _PARTS = {
 def as_json(written: WrittenReport, pixels: Applied) -> str:
     """Return the JSON object, in lines of ASCII."""
     known = {"path": written.path, **record(written.facts), "preprocessing": pixels.record}
-    return as_object({**known, "notes": [*dict.fromkeys((*written.facts.notes, *pixels.notes))]})
+    return json_text({**known, "notes": [*dict.fromkeys((*written.facts.notes, *pixels.notes))]})
 
 
 def as_text(written: WrittenReport, pixels: Applied) -> str:

@@ -32,7 +32,6 @@ from dataclasses import asdict
 from rich.text import Text
 
 from qengine.analysis.report import TensorReport
-from qengine.cli.jsontext import as_object
 from qengine.cli.output.console import Line, counted_samples, decibels, figure, rendered, share
 from qengine.cli.output.pixels import pixel_lines
 from qengine.cli.output.result import RunResult
@@ -42,6 +41,7 @@ from qengine.cli.output.text import Paste
 from qengine.cli.typed import typed_with
 from qengine.metrics.declaration import Reference, Unit
 from qengine.model.formats.files import format_to_json
+from qengine.results import json_text
 from qengine.targets import Target
 from qengine.targets.rules_mapping import rules_mapping
 
@@ -73,7 +73,7 @@ def as_json(result: RunResult) -> str:
         "notes": (*result.notes, *result.pixels.notes),
         "advice": result.advice and {**vars(result.advice)},
     }
-    return as_object(record)
+    return json_text(record)
 
 
 def as_tables(result: RunResult) -> str:

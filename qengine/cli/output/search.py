@@ -32,7 +32,6 @@ from typing import Any
 from rich.text import Text
 
 from qengine.analysis.search import Candidate, SearchResult, UnitInfo
-from qengine.cli.jsontext import as_object
 from qengine.cli.output.console import Line, counted_samples, decibels, figure, rendered
 from qengine.cli.output.pixels import pixel_lines
 from qengine.cli.output.styles import GOOD, QUIET, WARN
@@ -43,6 +42,7 @@ from qengine.data.datasets import Dataset
 from qengine.metrics.decibels import ratio_in_decibels
 from qengine.metrics.declaration import Unit
 from qengine.model.constant_roles import label_of, with_roles
+from qengine.results import json_text
 
 _MAX_FRONT_LINES = 12  # of the front
 
@@ -83,7 +83,7 @@ def as_json(model: str, dataset: Dataset, pixels: Applied, result: SearchResult,
         "preprocessing": pixels.record,
         "notes": (*result.notes, *pixels.notes),
     }
-    return as_object(record)
+    return json_text(record)
 
 
 def as_tables(model: str, dataset: Dataset, pixels: Applied, result: SearchResult, out: Path | None) -> str:

@@ -24,7 +24,6 @@ from collections.abc import Callable, Iterator
 from rich.text import Text
 
 from qengine.analysis.sweep import Measures, Row, Sweep
-from qengine.cli.jsontext import as_object
 from qengine.cli.output.console import Line, Part, counted_samples, figure, rendered
 from qengine.cli.output.differences import matrices
 from qengine.cli.output.pixels import pixel_lines
@@ -34,6 +33,7 @@ from qengine.cli.output.text import Paste
 from qengine.data.applied import Applied
 from qengine.metrics.declaration import Metric, Reference, Unit, all_metrics
 from qengine.quantization.correction import recipe_name
+from qengine.results import json_text
 
 
 def as_json(result: Sweep, pixels: Applied) -> str:
@@ -53,7 +53,7 @@ def as_json(result: Sweep, pixels: Applied) -> str:
         "preprocessing": pixels.record,
         "notes": [*result.notes, *pixels.notes],
     }
-    return as_object(record)
+    return json_text(record)
 
 
 def as_tables(result: Sweep, pixels: Applied) -> str:

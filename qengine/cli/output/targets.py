@@ -12,7 +12,6 @@ from dataclasses import asdict
 from rich.text import Text
 
 from qengine.analysis.target_check import AccumulatorNeed, TargetCheck
-from qengine.cli.jsontext import as_object
 from qengine.cli.output.console import Line, Part, rendered
 from qengine.cli.output.pixels import pixel_lines
 from qengine.cli.output.styles import QUIET, TITLE, WARN
@@ -20,6 +19,7 @@ from qengine.cli.output.tables import NEVER, Table
 from qengine.cli.output.text import shortened
 from qengine.data.applied import Applied
 from qengine.model.constant_roles import label_of
+from qengine.results import json_text
 from qengine.targets import Target
 from qengine.targets.words import constraints_in_words, rules_in_words
 
@@ -30,7 +30,7 @@ _LISTED = 3  # tensors or nodes with the same fault that are named
 def list_as_json(targets: Iterable[Target]) -> str:
     """Return the list as one JSON object."""
     listed = [{"name": one.name, "status": one.status, "description": one.description} for one in targets]
-    return as_object({"targets": listed})
+    return json_text({"targets": listed})
 
 
 def list_as_table(targets: Sequence[Target]) -> str:
@@ -49,7 +49,7 @@ def list_as_table(targets: Sequence[Target]) -> str:
 def one_as_json(target: Target) -> str:
     """Return a target as one JSON object, every key always present."""
     empty = {"checked": "", "sources": [], "notes": [], "rules": {}, "constraints": {}}
-    return as_object({**empty, **target.record()})
+    return json_text({**empty, **target.record()})
 
 
 def one_as_tables(target: Target) -> str:
@@ -67,7 +67,7 @@ def one_as_tables(target: Target) -> str:
 
 def check_as_json(model: str, pixels: Applied, check: TargetCheck) -> str:
     """Return a check as one JSON object."""
-    return as_object(
+    return json_text(
         {
             "model": model,
             "target": check.target.name,

@@ -20,7 +20,6 @@ from typing import Any
 
 from rich.text import Text
 
-from qengine.cli.jsontext import as_object
 from qengine.cli.output.console import Line, Part, rendered
 from qengine.cli.output.pixels import pixel_lines
 from qengine.cli.output.styles import QUIET, WARN
@@ -29,6 +28,7 @@ from qengine.cli.output.text import Paste
 from qengine.data.applied import Applied
 from qengine.deploy.vectors import Pack
 from qengine.deploy.vectors.coverage import RAILS, TIES
+from qengine.results import json_text
 
 _MOST_LISTED = 8  # faults that are not detected
 _MOST_NAMED = 3  # operators with one proof
@@ -37,7 +37,7 @@ _MOST_NAMED = 3  # operators with one proof
 def as_json(model: str, pixels: Applied, pack: Pack, notes: tuple[str, ...]) -> str:
     """Return the JSON object, in lines of ASCII."""
     manifest = pack.manifest
-    return as_object(
+    return json_text(
         {
             "model": model,
             "out": str(pack.folder),
