@@ -106,7 +106,7 @@ def add_grid(axes: Axes, axis: str = "both") -> None:
 
 
 def plain(name: str) -> str:
-    """Return a name that matplotlib shows as it is, without mathematics between dollars."""
+    """Return a name for matplotlib, which would read mathematics between dollars."""
     return name.replace("$", r"\$")
 
 
