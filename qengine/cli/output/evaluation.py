@@ -41,6 +41,7 @@ from qengine.cli.output.tables import Table
 from qengine.cli.output.text import Paste
 from qengine.data.applied import Applied
 from qengine.metrics.declaration import Unit
+from qengine.model.constant_roles import constant_roles, with_roles
 from qengine.results import json_text, plain
 from qengine.runtime.session import InferenceSession
 from qengine.targets import Target
@@ -160,8 +161,9 @@ def _summary(result: EvaluationResult) -> Iterator[Line]:
         yield f"lowest SQNR: {', '.join(shown)}"
     for island in found.islands:
         yield Text(f"note: computed in float32, without a fixed-point rule: {island}", style=WARN)
+    roles = constant_roles(result.session.graph) if found.notes else {}
     for note in found.notes:
-        yield Text(f"note: {note}", style=WARN)
+        yield Text(f"note: {with_roles(note, roles)}", style=WARN)
     for path in result.written:
         yield Paste(f"wrote {path}")
 
