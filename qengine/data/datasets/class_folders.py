@@ -143,7 +143,8 @@ def _by_number(folder: Path, present: Sequence[str], count: int | None) -> _Numb
             None,
             (),
             f"no labels: the names of the class folders in {folder} reach to {most}, and the classes of the model are "
-            f"0 to {count - 1}{from_one}; give --labels FILE, or a {CLASSES_FILE} in the folder with their names{_FEATURES}",
+            f"0 to {count - 1}{from_one}; give --labels FILE, or a {CLASSES_FILE} in the folder with their "
+            f"names{_FEATURES}",
         )
     named = {number: name for name, number in numbers.items()}
     classes = tuple(named.get(i, str(i)) for i in range(most + 1)) if most < 1 << 16 else ()
