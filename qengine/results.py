@@ -107,8 +107,8 @@ def plain(value: Any) -> Any:
         return plain(value.tolist())
     if isinstance(value, Mapping):
         return {str(key): plain(each) for key, each in value.items()}
-    if hasattr(value, "record"):
-        return plain(value.record())
+    if callable(record := getattr(value, "record", None)):
+        return plain(record())
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(each) for each in (sorted(value) if isinstance(value, set | frozenset) else value)]
     if is_dataclass(value) and type(value).__str__ is object.__str__:
