@@ -132,7 +132,11 @@ def test_find(tmp_path):
 @pytest.mark.parametrize(
     ("name", "near"),
     [
-        *(("srcn", "; did you mean srcnn?"), ("SRCNN", "; did you mean srcnn?"), ("srcnn.onnx", "; did you mean srcnn?")),
+        *(
+            ("srcn", "; did you mean srcnn?"),
+            ("SRCNN", "; did you mean srcnn?"),
+            ("srcnn.onnx", "; did you mean srcnn?"),
+        ),
         *(("no/such.onnx", ""), ("", ""), ("a\0b", ""), ("n" * 5000, "")),
     ],
 )
