@@ -114,7 +114,7 @@ def run(
             json=command.json,
             quiet=command.quiet,
         )
-    _refuse_data_options(source)
+    source.check_without_data()
     with status(f"running {model}", quiet=command.quiet), np.errstate(all="ignore"):
         session = open_session(path, settings)
         _check_out(output.out, output.raw, session)
@@ -177,13 +177,6 @@ def _figure(one: Quality) -> float | None:
 
 def _float32_figure(one: Quality) -> float | None:
     return one.float32_against_target
-
-
-def _refuse_data_options(source: options.DataOptions) -> None:
-    """Raise OptionError for an option of data without data."""
-    for name in ("batch", "limit", "labels"):
-        if getattr(source, name) is not None:
-            raise OptionError(f"--{name} belongs to the samples of --data: give data, or leave it out")
 
 
 def _check_out(out: Path | None, raw: bool, session: InferenceSession) -> None:

@@ -132,11 +132,7 @@ def test_find(tmp_path):
 @pytest.mark.parametrize(
     ("name", "near"),
     [
-        *(
-            ("srcn", "; did you mean srcnn?"),
-            ("SRCNN", "; did you mean srcnn?"),
-            ("srcnn.onnx", "; did you mean srcnn?"),
-        ),
+        *((name, "; did you mean srcnn?") for name in ("srcn", "SRCNN", "srcnn.onnx")),
         *(("no/such.onnx", ""), ("", ""), ("a\0b", ""), ("n" * 5000, "")),
     ],
 )
