@@ -89,12 +89,13 @@ def bench(
     session = open_session(path, fixed.session_options(kernels))
     base = source.base(model, session.graph, fixed.formats)
     preprocessing = source.preprocessing(base)
+    samples = options.DataOptions(**vars(source), data=data, batch=batch)
     if data is not None:
-        samples = options.DataOptions(**vars(source), data=data, batch=batch)
         opened = samples.open(data, base, session.graph, kernels.max_elements)
         pixels = samples.applied(base, session.graph, opened)
         feeds = dict(next(iter(opened.batches())).feeds)
     else:
+        samples.check_without_data()
         given = source.arrays(session.graph, preprocessing, kernels.max_elements)
         sample = entry.sample(preprocessing) if entry else None
         pixels = source.applied(base, session.graph, others=sample.pixels_beside(given) if sample else ())

@@ -81,6 +81,8 @@ def quantize(
     name = data.data or (model if entry else None)
     if name is None and ((given is None and qformat is None) or reads_data):
         raise OptionError("--data is needed: give the samples to choose formats or corrections on")
+    if name is None:
+        data.check_without_data()
     with status(f"quantizing {model}", quiet=command.quiet), np.errstate(all="ignore"):
         graph = load(zoo.path_of(model))
         base = data.base(model, graph, formats)

@@ -192,14 +192,31 @@ def test_what_is_typed_goes_first(line, expected):
 
 
 def test_labels_belong_to_the_data_of_the_file():
-    command = typer.main.get_command(application(["calibrate"])).commands["calibrate"]
-    if not any(parameter.name == "labels" for parameter in command.params):
-        pytest.skip("the command has no labels")
     project = PROJECT.replace('data = "d.npz"', 'data = "d.npz"\nlabels = "l.csv"')
     Path("qengine.toml").write_text(project)
     assert parsed("calibrate")["labels"] == "l.csv"
     assert "labels" not in parsed("calibrate --data e.npz")
     assert "labels" not in parsed("calibrate --data-free")
+
+
+SAMPLED = ("run", "inspect", "bench", "quantize", "report", "calibrate")
+"""Commands that refuse --labels, --limit or --batch where there are no samples."""
+
+
+@pytest.mark.parametrize("line", SAMPLED)
+@pytest.mark.parametrize("model", ["m.onnx", "digits"])
+def test_what_says_how_samples_are_read_is_for_samples(line, model):
+    """A bundled model has samples of its own for the commands that need many."""
+    Path("qengine.toml").write_text(f'model = "{model}"\nlimit = 9\nbatch = 3\n[preprocessing]\nmean = 0.5\n')
+    found = parsed(line + " -o o.onnx" * (line == "quantize"))
+    is_sampled = model == "digits" and line not in ("run", "inspect", "bench")
+    assert ("limit" in found, "batch" in found) == (is_sampled, is_sampled)
+    assert ("mean" in found) == (line != "inspect")
+
+
+def test_a_table_of_the_command_is_not_left_out_silently():
+    Path("qengine.toml").write_text('model = "m.onnx"\n[run]\nlimit = 9\n')
+    assert parsed("run")["limit"] == 9
 
 
 @pytest.mark.parametrize(
