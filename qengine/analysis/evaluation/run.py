@@ -122,7 +122,7 @@ def evaluate(
                     work.note(
                         scale_notes(session, one.feeds, pixels, base, has_formats=session.options.formats is not None)
                     )
-                work.add(one, has_labels=dataset.labels is not None)
+                work.add(one, dataset.labels)
             except OptionError:
                 raise
             except QEngineError as error:
@@ -208,8 +208,8 @@ class _Evaluation:
         """Add remarks for the user."""
         self._notes |= dict.fromkeys(notes)
 
-    def add(self, batch: Batch, *, has_labels: bool) -> None:
-        """Run a batch, and add its figures."""
+    def add(self, batch: Batch, labels: NDArray[np.int64] | None) -> None:
+        """Run a batch, and add its figures; the labels are those of all samples."""
         if self._session.in_fixed_point:
             run = run_paired(self._fixed, self._float32, batch.feeds, self._outputs)
             self._totals.add(run)
@@ -222,7 +222,7 @@ class _Evaluation:
         if self._collect is not None:
             self._collect(found)
         if not self._samples:
-            self._begin(batch, exact, has_labels=has_labels)
+            self._begin(batch, exact, labels)
         float32, fixed = self._meters
         float32.add(batch, exact, exact)
         name = self._output
@@ -233,12 +233,13 @@ class _Evaluation:
             self._classes.add(real[name] if self._session.in_fixed_point else None, exact[name], batch.labels)
         self._samples += batch.count
 
-    def _begin(self, batch: Batch, exact: Outputs, *, has_labels: bool) -> None:
+    def _begin(self, batch: Batch, exact: Outputs, labels: NDArray[np.int64] | None) -> None:
         """Find the task, and the metrics that the data has."""
+        has_labels = labels is not None
         self._task, self._output = task_of(
             exact, has_labels=has_labels, targets=batch.targets, preprocessing=self._preprocessing
         )
-        check_labels(self._task, self._output, exact, batch.labels)
+        check_labels(self._task, self._output, exact, labels)
         for name in self._required:
             found = find_metric(name, self._task, has_labels=has_labels)
             if found.check is not None:
