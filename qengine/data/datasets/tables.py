@@ -139,7 +139,8 @@ class TableSource(Source):
             if not classes:
                 classes = tuple(sorted(set(found)))
                 if self._wanted.number_of_classes not in (None, len(classes)):
-                    return self._unknown_classes(column, classes), ()
+                    self._note_unknown(column, classes)
+                    return None, ()
                 self.notes = (*self.notes, f"labels: {len(classes)} names in alphabetical order, 0 is '{classes[0]}'")
             number_of = {name: i for i, name in enumerate(classes)}
             if unknown := set(found) - set(number_of):
@@ -148,7 +149,7 @@ class TableSource(Source):
         numbers = np.array(found, None if found else np.int64)
         return whole_numbers(numbers, f"labels in column '{column}' of {self._name}"), classes
 
-    def _unknown_classes(self, column: str, names: Sequence[str]) -> None:
+    def _note_unknown(self, column: str, names: Sequence[str]) -> None:
         """Note that names are not the classes of the model, or raise FeedError where the column was asked for."""
         what = (
             f"column '{column}' of {self._name} holds {len(names)} names ({listed(names)}), and the model has "

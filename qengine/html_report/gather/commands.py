@@ -52,8 +52,7 @@ class _Words:
         self.data_without_limit = [*data, *_preprocessing(subject), *_number("--batch", options.batch)]
         self.data = [*self.data_without_limit, *_number("--limit", options.limit)]
         batch = subject.dataset.batch if subject.dataset is not None and options.batch is None else 1
-        # Formats depend on the number of runs, and a calibration feeds one sample at a time unless it is told.
-        fed = [*self.data, *(_number("--batch", batch) if batch > 1 else [])]
+        fed = [*self.data, *(_number("--batch", batch) if batch > 1 else [])]  # formats depend on the number of runs
         target = [] if settings.target is None else ["--target", _target(settings.target)]
         self.calibrated = [*fed, *_number("--bits", options.bits), *target]
         rules = [*target, *_text("--rounding", settings.rounding), *_text("--overflow", settings.overflow)]
