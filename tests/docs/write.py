@@ -25,19 +25,44 @@ def rewritten(page):
         run()
     text = page.text
     for block in reversed(page.blocks):
-        if block.line not in run.differs:
-            continue
-        if "..." in block.text:
-            print(f"{page.name}:{block.line}: edit this by hand; it prints\n{run.printed[block.line]}")
-        else:
+        if block.line in run.differs:
+            lines = shortened(run.printed[block.line].splitlines(), block.text.splitlines())
+            if lines is None:
+                print(f"{page.name}:{block.line}: edit this by hand; it prints\n{run.printed[block.line]}")
+                continue
             start, end = block.span
-            text = (
-                text[:start]
-                + "".join(f"{block.indent}{line}\n" for line in run.printed[block.line].splitlines())
-                + text[end:]
-            )
+            text = text[:start] + "".join(f"{block.indent}{line}".rstrip() + "\n" for line in lines) + text[end:]
             print(f"{page.name}:{block.line}: written")
     return text
+
+
+def shortened(printed, shown):
+    """Return what is printed with `...` where a page has it, between the same first words; None where they are not."""
+    parts = [[]]
+    for line in shown:
+        if line.strip() == "...":
+            parts.append([])
+        else:
+            parts[-1].append(line)
+    if any("..." in line for part in parts for line in part):
+        return None
+    lines, place = [], 0
+    for i, part in enumerate(parts):
+        if part:
+            first = found(printed, part[0], place) if i else 0
+            last = found(printed, part[-1], (first or 0) + len(part) // 2) if i < len(parts) - 1 else len(printed) - 1
+            if first is None or last is None:
+                return None
+            lines += printed[first : last + 1]
+            place = last + 1
+        lines += ["..."] * (i < len(parts) - 1)
+    return lines
+
+
+def found(printed, line, start):
+    """Return the number of the first line from a place on that begins with the same word; None for none."""
+    word = (line.split() or [""])[0]
+    return next((i for i in range(start, len(printed)) if (printed[i].split() or [""])[0] == word), None)
 
 
 def rewritten_notebook(path):
