@@ -16,7 +16,7 @@ from qengine.analysis.evaluation.samples import Classes, WorstSamples
 from qengine.analysis.paired_run import ComparedOutput, run_paired
 from qengine.analysis.report import RunTotals
 from qengine.data import zoo
-from qengine.data.applied import Base, applied, base_of
+from qengine.data.applied import Base, applied, base_of_session
 from qengine.data.datasets import Batch, Dataset, Labels, in_fast_batches, open_dataset
 from qengine.data.preprocessing import Preprocessing
 from qengine.data.scale_check import scale_notes
@@ -109,8 +109,7 @@ def evaluate(
     check_keywords("evaluate", keywords, SessionKeywords)
     began = time.perf_counter()
     session = _session(model, keywords)
-    formats = keywords.get("formats")
-    base = _base(model, session, data, formats if isinstance(formats, str | os.PathLike) else None)
+    base = _base(model, session, data)
     dataset, names = _opened(model, session, data, labels, preprocessing or base.preprocessing, inputs, batch, limit)
     scale = preprocessing or dataset.preprocessing
     pixels = applied(base, dataset.preprocessing, dataset.pixels, typed=("preprocessing",) if preprocessing else ())
@@ -141,11 +140,11 @@ def _session(model: Any, keywords: Mapping[str, Any]) -> InferenceSession:
     return InferenceSession(known, options_with(SessionOptions, None, keywords))
 
 
-def _base(model: Any, session: InferenceSession, data: Any, formats: str | os.PathLike[str] | None) -> Base:
+def _base(model: Any, session: InferenceSession, data: Any) -> Base:
     """Return the preprocessing that holds where none is given."""
     names = [one for one in (data, model) if isinstance(one, str)]
     entry = next((zoo.ENTRIES[name] for name in names if name in zoo.ENTRIES), None)
-    return base_of(formats, session.graph, entry)
+    return base_of_session(session, entry)
 
 
 def _opened(
