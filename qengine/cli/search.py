@@ -20,7 +20,7 @@ from qengine.cli.output.progress import progress, status
 from qengine.cli.output.search import as_json, as_tables
 from qengine.cli.pixels import with_scale_notes
 from qengine.data import zoo
-from qengine.data.provenance import provenance_of
+from qengine.data.datasets import provenance_of
 from qengine.errors import OptionError
 from qengine.model.loader import load
 from qengine.quantization.calibration import CalibrationOptions

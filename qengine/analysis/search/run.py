@@ -25,9 +25,8 @@ from qengine.analysis.search.sensitivity import measure_sensitivity
 from qengine.analysis.search.split import split
 from qengine.analysis.search.units import ACTIVATION, CONSTANT, Units, formats_of, units_of
 from qengine.analysis.sweep.shared_results import Float32Outputs, ensure_float32
-from qengine.data.datasets import Dataset, graph_of, in_fast_batches, open_dataset
+from qengine.data.datasets import Dataset, graph_of, in_fast_batches, open_dataset, provenance_of
 from qengine.data.datasets.runs import Runs, feeds_of
-from qengine.data.provenance import provenance_of
 from qengine.errors import OptionError, UnsupportedError
 from qengine.keywords import check_keywords, options_with
 from qengine.metrics.declaration import find_metric
