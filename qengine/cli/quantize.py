@@ -104,5 +104,6 @@ def quantize(
             writes=writes,  # type: ignore[arg-type]
             provenance=provenance,
         )
+        quantized = replace(quantized, data_notes=())  # the pixels have them
         quantized.write_model(out)
     return (as_json if command.json else as_table)(model, out, recipe, pixels, quantized)

@@ -96,7 +96,8 @@ def search(
             calibration=calibration,
             progress=lambda name, total: progress(f"{model}: {name}", total, quiet=command.quiet),
         )
-    result = replace(result, provenance=provenance_of(model, dataset))
+    notes = tuple(note for note in result.notes if note not in pixels.notes)
+    result = replace(result, provenance=provenance_of(model, dataset), notes=notes)
     if out is not None:
         result.save(out)
     if keep is not None and result.is_complete:
