@@ -7,12 +7,37 @@ _typed: list[str] = []
 _taken: list[str] = []
 _FLAGS = frozenset(("--bgr", "--no-project", "--per-channel"))
 DATA = frozenset(
-    "--data --labels --limit --batch --scale --mean --std --resize --crop --bgr --layout --convert -i --input "
-    "--project --no-project".split()
+    [
+        "--data",
+        "--labels",
+        "--limit",
+        "--batch",
+        "--scale",
+        "--mean",
+        "--std",
+        "--resize",
+        "--crop",
+        "--bgr",
+        "--layout",
+        "--convert",
+        "-i",
+        "--input",
+        "--project",
+        "--no-project",
+    ]
 )
 """Options that say what a model is run on, which commands have in common."""
 FIXED_POINT = frozenset(
-    "--qformat --weight-qformat --formats --rounding --overflow --accumulator-bits --per-channel --target".split()
+    [
+        "--qformat",
+        "--weight-qformat",
+        "--formats",
+        "--rounding",
+        "--overflow",
+        "--accumulator-bits",
+        "--per-channel",
+        "--target",
+    ]
 )
 """Options that say what a model computes, which commands have in common."""
 
