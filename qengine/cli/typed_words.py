@@ -103,7 +103,7 @@ def with_typed(text: str, words: Sequence[str], *, has_project: bool = False) ->
     return _SUGGESTED.sub(lambda match: shlex.join([*match[1].split(), *_without_data(match[1], typed)]), text)
 
 
-_SUGGESTED = re.compile(r"(qengine (?:calibrate|quantize|sweep|search|report|run|targets check)) MODEL\b")
+_SUGGESTED = re.compile(r"(qengine (?:init|calibrate|quantize|sweep|search|report|run|targets check)) MODEL\b")
 
 
 def _without_data(command: str, typed: list[str]) -> list[str]:

@@ -93,7 +93,7 @@ def _rank(trial: Trial, task: Task) -> tuple[float, ...]:
         return float(trial.correct), float(not _is_extreme(trial)), trial.likelihood
     if task is Task.CLASSES:
         return (trial.confidence or 0.0,)
-    if trial.psnr is None:  # nothing tells: detectors and the like are mostly trained on pixels / 255
+    if trial.psnr is None:  # nothing tells, and most detectors are trained on pixels / 255
         return (-math.inf, float(trial.candidate == UNIT))
     return (trial.psnr,)
 
