@@ -169,9 +169,8 @@ def _summary(result: EvaluationResult) -> Iterator[Line]:
     for path in result.written:
         yield Paste(f"wrote {path}")
     if found.in_fixed_point and any(one.difference or one.fixed not in (None, 1.0, inf) for one in found.metrics):
-        yield Paste(
-            f"next, which layers cost most: {follow_up('inspect', result.model, DATA | FIXED_POINT)}", style=QUIET
-        )
+        command = follow_up("inspect", result.model, DATA | FIXED_POINT)
+        yield Paste(f"next, which layers cost most: {command}", style=QUIET)
 
 
 def _named(one: SampleDifference) -> str:
