@@ -3,6 +3,8 @@
 import shlex
 from collections.abc import Iterator, Sequence
 
+from qengine.cli.typed_words import with_typed
+
 _typed: list[str] = []
 _taken: list[str] = []
 _FLAGS = frozenset(("--bgr", "--no-project", "--per-channel"))
@@ -56,6 +58,11 @@ def remember_taken(keys: Sequence[str]) -> None:
 def is_taken(key: str) -> bool:
     """Return whether the command took a key of the project file."""
     return key in _taken
+
+
+def pasteable(text: str) -> str:
+    """Return a text whose suggested commands name the model and the data of this one; see `with_typed`."""
+    return with_typed(text, _typed, has_project=is_taken("model"))
 
 
 def is_typed(*options: str) -> bool:

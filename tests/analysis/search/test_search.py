@@ -269,13 +269,13 @@ def test_progress(data):
     def progress(what, total):
         done = []
         yield done.append
-        reported[what] = (total, sum(done))
+        reported[what.partition("|")[0]] = (total, sum(done))
 
     model = classifier(4)
     found = search(model, data(model), cost="macs", bits=BITS, max_drop=5, sensitivity_samples=40, progress=progress)
     assert reported["float32"] == (96, 96)
     assert reported["calibrating"] == (96, 96)
-    assert reported["measuring tensors"] == (40, pytest.approx(64))  # whole batches
+    assert reported["measuring tensors"] == (40, pytest.approx(40))  # although whole batches are run
     assert reported["searching"] == (500, found.runs)
 
 
