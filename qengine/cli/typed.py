@@ -14,7 +14,7 @@ _calls: list[tuple[Any, Any, list[str]]] = []
 """The command of Typer that was called last, its context and its words; empty before."""
 
 _taken: list[str] = []
-_SUGGESTED = re.compile(r"(qengine (?:calibrate|quantize|sweep|search|report|run|targets check)) MODEL\b")
+_SUGGESTED = re.compile(r"(qengine (?:init|calibrate|quantize|sweep|search|report|run|targets check)) MODEL\b")
 _REPEATED = ("data", "labels", "mean", "std", "scale", "resize", "crop", "bgr", "layout", "convert")
 """Options that a suggested command repeats, besides those of the project file."""
 
