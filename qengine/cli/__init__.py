@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from qengine.cli import completion
-from qengine.cli.typed import remember
+from qengine.cli.typed import is_taken, remember
 from qengine.cli.typed_words import read_words, with_typed
 from qengine.cli.warnings_shown import show_warnings
 from qengine.errors import QEngineError
@@ -50,10 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         answer = app(words or ["--help"], prog_name="qengine", standalone_mode=False)
         if isinstance(answer, str):
-            sys.stdout.write(with_typed(answer, words))
+            sys.stdout.write(with_typed(answer, words, has_project=is_taken("model")))
         sys.stdout.flush()
     except QEngineError as error:
-        return _fail(QEngineError(with_typed(str(error), words)))
+        return _fail(QEngineError(with_typed(str(error), words, has_project=is_taken("model"))))
     except (KeyboardInterrupt, abort):
         return _INTERRUPTED
     except (BrokenPipeError, SystemExit):  # Typer exits when the reader of its help has closed the pipe

@@ -15,6 +15,7 @@ from qengine.cli.output.progress import status
 from qengine.cli.session import check_meaning
 from qengine.data import zoo
 from qengine.errors import OptionError
+from qengine.model.constant_roles import constant_roles
 from qengine.model.loader import load
 
 Tensors = Annotated[
@@ -69,7 +70,9 @@ def inspect(
         plain = settings.in_float32()
         check_meaning(settings, lambda: inspect_model(graph, feeds, lengths, plain).in_fixed_point)
         result = inspect_model(graph, feeds, lengths, settings)
-    return as_json(model, fixed, result) if command.json else as_tables(model, fixed, result, tensors=tensors)
+    if command.json:
+        return as_json(model, fixed, result)
+    return as_tables(model, fixed, result, constant_roles(graph), tensors=tensors)
 
 
 def _check_without_data(
@@ -81,9 +84,16 @@ def _check_without_data(
 ) -> None:
     """Raise OptionError for an option that only a run reads."""
     read_in_a_run = {
-        **{"--batch": data.batch, "--limit": data.limit, "--scale": data.scale, "--mean": data.mean},
-        **{"--layout": data.layout, "--convert": data.convert},
-        **{"--bgr": data.bgr or None, "--csv": blamed.csv, "--fetch": fetch, "--plot": blamed.plot, "-o": blamed.out},
+        **{"--batch": data.batch, "--limit": data.limit, "--scale": data.scale, "--mean": data.mean, "--std": data.std},
+        **{"--layout": data.layout, "--convert": data.convert, "--resize": data.resize, "--crop": data.crop},
+        **{
+            "--bgr": data.bgr or None,
+            "--csv": blamed.csv,
+            "--suggested": blamed.suggested,
+            "--fetch": fetch,
+            "--plot": blamed.plot,
+            "-o": blamed.out,
+        },
         **{
             "--group": blamed.group,
             "--threads": limits.threads,

@@ -82,23 +82,29 @@ def _needs(name: str, option: Any) -> str:
     return f"{name} needs a value, {option.metavar or option.name.upper()}"
 
 
-def with_typed(text: str, words: Sequence[str]) -> str:
-    """Return a text whose suggested commands name the model and the data that were typed, in place of MODEL."""
+def with_typed(text: str, words: Sequence[str], *, has_project: bool = False) -> str:
+    """Return a text whose suggested commands name the model and the data that were typed, in place of MODEL.
+
+    Where the model came from a project file, the commands take it from there too.
+    """
     if "MODEL" not in text or text.startswith("{"):  # an object of JSON is the same for every spelling of a path
         return text
     arguments = [word for word in words if not word.startswith("-")]
     place = {"export": 2}.get(arguments[0], 1) if arguments else 1
     place += arguments[:2] == ["targets", "check"]
-    if len(arguments) <= place or words[: place + 1] != arguments[: place + 1]:
+    typed = []
+    if len(arguments) > place and words[: place + 1] == arguments[: place + 1]:
+        typed = [arguments[place]]
+    elif not has_project:
         return text
-    typed = shlex.quote(arguments[place])
-    if "--data" in words[:-1]:
-        typed += f" --data {shlex.quote(words[words.index('--data') + 1])}"
-    return _SUGGESTED.sub(lambda match: f"{match[1]} {_without_data(match[1], typed)}", text)
+    for option in ("--project", "--data"):
+        if option in words[:-1]:
+            typed += [option, words[words.index(option) + 1]]
+    return _SUGGESTED.sub(lambda match: shlex.join([*match[1].split(), *_without_data(match[1], typed)]), text)
 
 
 _SUGGESTED = re.compile(r"(qengine (?:calibrate|quantize|sweep|search|report|run|targets check)) MODEL\b")
 
 
-def _without_data(command: str, typed: str) -> str:
-    return typed.partition(" --data ")[0] if command.endswith("check") else typed
+def _without_data(command: str, typed: list[str]) -> list[str]:
+    return typed[: typed.index("--data")] if command.endswith("check") and "--data" in typed else typed

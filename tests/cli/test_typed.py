@@ -7,7 +7,7 @@ import pytest
 from networks import network
 
 from qengine import cli
-from qengine.cli.typed import remember, typed_with
+from qengine.cli.typed import DATA, FIXED_POINT, follow_up, remember, remember_taken, typed_with
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,23 @@ def test_the_command_that_is_suggested_runs(tmp_path, monkeypatch, capsys):
     command = shlex.split(line)
     assert command[:-1] == ["qengine", *words[:-1]]
     assert cli.main(command[1:]) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        (["run", "m.onnx", "--data", "my photos", "--json"], "--data 'my photos'"),
+        (["run", "--qformat=Q4.3", "--raw", "--bgr", "m.onnx"], "--qformat=Q4.3 --bgr"),
+        (["run", "--data", "d", "--fail-under", "top1=1", "m.onnx"], "--data d"),
+        (["run", "-o", "out.npz", "m.onnx", "-i", "x=1"], "-i x=1"),
+        (["run", "-oout.npz", "m.onnx", "-ix=1"], "-ix=1"),
+        (["run", "m.onnx", "--formats", "f.json", "--mean", "0,0,0", "--tensors"], "--formats f.json --mean 0,0,0"),
+    ],
+)
+def test_the_next_command_keeps_the_model_and_the_data(words, options):
+    remember(words)
+    assert follow_up("inspect", "m.onnx", DATA | FIXED_POINT) == f"qengine inspect m.onnx {options}"
+    remember_taken(["model"])
+    assert follow_up("inspect", "m.onnx", DATA | FIXED_POINT) == f"qengine inspect {options}"
+    remember(["run"])
+    assert follow_up("inspect", "my m.onnx", added=["-v"]) == "qengine inspect 'my m.onnx' -v"

@@ -28,6 +28,19 @@ def test_a_suggested_command_can_be_pasted(words, command):
     assert command in with_typed(HINT, words)
 
 
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        (["run"], "qengine calibrate --bits 8 does"),
+        (["run", "--data", "d"], "qengine calibrate --data d --bits 8"),
+        (["run", "--project", "p.toml"], "qengine calibrate --project p.toml --bits 8"),
+        (["run", "m.onnx"], "qengine calibrate m.onnx --bits 8"),
+    ],
+)
+def test_the_model_of_a_project_need_not_be_typed(words, command):
+    assert command in with_typed(HINT, words, has_project=True)
+
+
 def test_other_texts_stay():
     for text in ("run needs MODEL", '{"note": "qengine calibrate MODEL"}', "qengine compare PACK|MODEL DUMP", ""):
         assert with_typed(text, ["run", "digits"]) == text

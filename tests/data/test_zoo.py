@@ -129,10 +129,16 @@ def test_find(tmp_path):
     assert zoo.find(str(tmp_path)) is None
 
 
-@pytest.mark.parametrize("name", ["srcn", "SRCNN", "srcnn.onnx", "no/such.onnx", "", "a\0b", "n" * 5000])
-def test_models_that_are_not_there(name):
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        *((name, "; did you mean srcnn?") for name in ("srcn", "SRCNN", "srcnn.onnx")),
+        *(("no/such.onnx", ""), ("", ""), ("a\0b", ""), ("n" * 5000, "")),
+    ],
+)
+def test_models_that_are_not_there(name, near):
     with pytest.raises(OptionError) as caught:
         zoo.find(name)
     message = str(caught.value)
     assert message.startswith(f"there is no file '{name[:1]}")
-    assert message.endswith(f"', and no bundled model of that name; bundled are {', '.join(ENTRIES)}")
+    assert message.endswith(f"', and no bundled model of that name{near}; bundled are {', '.join(ENTRIES)}")
