@@ -9,9 +9,9 @@ from qengine.analysis.inspection import inspect_model
 from qengine.cli import options, parsing
 from qengine.cli.blame import BlameOptions, run_blame
 from qengine.cli.operators import run_files
-from qengine.cli.options.panels import RUN
 from qengine.cli.output.inspect import as_json, as_tables
 from qengine.cli.output.progress import status
+from qengine.cli.panels import RUN
 from qengine.cli.session import check_meaning
 from qengine.data import zoo
 from qengine.errors import OptionError

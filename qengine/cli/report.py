@@ -11,9 +11,9 @@ import typer
 from qengine.cli import options, parsing
 from qengine.cli.operators import run_files
 from qengine.cli.options.fail_under import answer
-from qengine.cli.options.panels import CHOICE, INPUTS, RUN
 from qengine.cli.output.progress import progress
 from qengine.cli.output.report import as_json, as_text
+from qengine.cli.panels import CHOICE, INPUTS, RUN
 from qengine.cli.pixels import with_scale_notes
 from qengine.cli.session import check_meaning
 from qengine.data import zoo
