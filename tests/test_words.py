@@ -40,7 +40,7 @@ OF_COMMANDS = {
 }
 PICTURES = {"mean", "std", "scale", "resize", "crop", "bgr", "layout", "convert"}  # Preprocessing.of
 PLURALS = {"rule": "rules", "fetch": "outputs", "group": "groups", "method": "methods", "recipe": "recipes"}
-OF_COMMAND = {"bench": {"data", "batch"}, "report": {"labels"}}  # feeds: one run
+OF_COMMAND = {"bench": {"data", "batch"}}  # feeds: one run
 ELSEWHERE = {
     "inputs",  # open_dataset(fixed=), or the mapping that is fed
     "data_free",  # calibrate_without_data
@@ -50,6 +50,7 @@ ELSEWHERE = {
     "html",
     "reference",  # model
     "model",  # of the session that is exported
+    "suggested",  # Blame.better_formats
 }
 
 

@@ -20,7 +20,9 @@ from qengine.cli.pixels import with_scale_notes
 from qengine.cli.session import open_session
 from qengine.data import zoo
 from qengine.data.datasets import Dataset
+from qengine.data.provenance import Provenance, provenance_of
 from qengine.errors import OptionError, did_you_mean
+from qengine.model.formats.files import format_to_json, write_formats
 from qengine.results import csv_text, write_text
 
 ALL, OVERVIEW = "all", "overview"
@@ -46,6 +48,14 @@ class BlameOptions:
         Path | None,
         typer.Option("--csv", metavar="FILE", help="Save the table of --data.", rich_help_panel=PANEL),
     ] = None
+    suggested: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Save all formats, with the better ones that are suggested in place, as a formats file.",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
     plot: Annotated[
         str | None,
         typer.Option(
@@ -68,8 +78,9 @@ class BlameOptions:
 
     def check(self) -> None:
         """Raise OptionError, before a run, for a file that could not be written after it."""
-        if self.csv is not None:
-            check_writable(self.csv)
+        for path in (self.csv, self.suggested):
+            if path is not None:
+                check_writable(path)
         if (self.plot is None) != (self.out is None):
             raise OptionError("--plot needs -o: TENSOR and overview a FILE.png, and all a FOLDER; -o needs --plot")
         if self.out is None:
@@ -82,12 +93,16 @@ class BlameOptions:
             if self.out.exists() and not self.out.is_dir():
                 raise OptionError(f"--plot all needs a folder, and {self.out} is a file")
 
-    def write(self, result: Blame) -> tuple[str, ...]:
-        """Write the requested files, and return their paths."""
+    def write(self, result: Blame, provenance: Provenance | None) -> tuple[str, ...]:
+        """Write the requested files, formats with the data that they come from, and return their paths."""
         written = []
         if self.csv is not None:
             write_text(self.csv, csv_text(result.records()))
             written.append(str(self.csv))
+        if self.suggested is not None:
+            formats = {name: format_to_json(fmt) for name, fmt in result.better_formats().items()}
+            write_formats(self.suggested, formats, None if provenance is None else provenance.record())
+            written.append(str(self.suggested))
         if self.plot is not None and self.out is not None:
             written += self._plots(result, self.plot, self.out)
         return tuple(written)
@@ -164,7 +179,7 @@ def run_blame(
         with progress(f"measuring {model}|samples", len(dataset), quiet=quiet) as advance:
             feeds, advance_part = _fed_in_parts(dataset, advance)
             result = blame(session, feeds, outputs=fetch, groups=blamed.group, advance=advance_part)
-    written = blamed.write(result)
+    written = blamed.write(result, provenance_of(model, dataset))
     return (as_json if json else as_tables)(model, fixed, dataset, pixels, result, written)
 
 

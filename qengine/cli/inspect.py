@@ -15,6 +15,7 @@ from qengine.cli.panels import RUN
 from qengine.cli.session import check_meaning
 from qengine.data import zoo
 from qengine.errors import OptionError
+from qengine.model.constant_roles import constant_roles
 from qengine.model.loader import load
 
 Tensors = Annotated[
@@ -69,7 +70,9 @@ def inspect(
         plain = settings.in_float32()
         check_meaning(settings, lambda: inspect_model(graph, feeds, lengths, plain).in_fixed_point)
         result = inspect_model(graph, feeds, lengths, settings)
-    return as_json(model, fixed, result) if command.json else as_tables(model, fixed, result, tensors=tensors)
+    if command.json:
+        return as_json(model, fixed, result)
+    return as_tables(model, fixed, result, constant_roles(graph), tensors=tensors)
 
 
 def _check_without_data(
@@ -84,6 +87,7 @@ def _check_without_data(
         **{"--labels": data.labels, "--batch": data.batch, "--limit": data.limit},
         **{f"--{name}": value for name, value in data.typed_preprocessing().items()},
         **{"--csv": blamed.csv, "--fetch": fetch, "--plot": blamed.plot, "-o": blamed.out, "--group": blamed.group},
+        "--suggested": blamed.suggested,
         **{
             "--threads": limits.threads,
             "--rule": fixed.rule,

@@ -67,32 +67,31 @@ def search(
         raise OptionError("--data is needed: the samples that the model is evaluated on")
     name = data.data or model
     run_files(command.operators or [])
+    keep = None if out is None or command.operators else out.with_name(f"{out.name}.measured")
+    settings = SearchOptions(
+        metric=goal.metric,
+        max_drop=goal.max_drop,
+        least=goal.least,
+        hold_out=goal.hold_out,
+        cost=goal.cost,
+        bits=bits,
+        weight_bits=weight_bits,
+        activation_bits=activation_bits,
+        max_runs=goal.max_runs,
+        seconds=goal.seconds,
+        keep=keep,  # the code of registered operators is in no key
+    )
     with status(f"reading {model}", quiet=command.quiet), np.errstate(all="ignore"):
         graph = load(zoo.path_of(model))
         base = data.base(model, graph)
         dataset = data.open(name, base, graph, kernels.max_elements, several=True)
         pixels = with_scale_notes(data.applied(base, graph, dataset), base, graph, dataset)
 
-    # The code of registered operators is in no key.
-    keep = None if out is None or command.operators else out.with_name(f"{out.name}.measured")
     with _kept(keep):
         result = find_formats(
             graph,
             dataset,
-            SearchOptions(
-                metric=goal.metric,
-                max_drop=goal.max_drop,
-                least=goal.least,
-                hold_out=goal.hold_out,
-                cost=goal.cost,
-                bits=bits,
-                weight_bits=weight_bits,
-                activation_bits=activation_bits,
-                preprocessing=dataset.preprocessing,
-                max_runs=goal.max_runs,
-                seconds=goal.seconds,
-                keep=keep,
-            ),
+            replace(settings, preprocessing=dataset.preprocessing),
             session=SessionOptions(**arithmetic.typed(), **vars(kernels)),
             calibration=calibration,
             progress=lambda name, total: progress(f"{model}: {name}", total, quiet=command.quiet),

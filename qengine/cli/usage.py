@@ -208,7 +208,10 @@ def _missing(param: Any, path: str) -> str:
     name = _word(param)
     if param.param_type_name == "option":
         name = f"{min(param.opts, key=len)} {name}"
-    example = f", as in {path} digits ..." if name == "MODEL" else ""
+    example = ""
+    if name == "MODEL":
+        project = "" if short == "init" else ", or a project file that names it (qengine init writes one)"
+        example = f", as in {path} digits ...{project}"
     return f"{short} needs {name}, {text}{example} (see '{path} --help')"
 
 

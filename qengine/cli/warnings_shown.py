@@ -34,12 +34,18 @@ def _write(text: str) -> None:
 _HANDLER = _Handler(logging.WARNING)
 
 
+_shown: set[str] = set()
+
+
 def show_notes(notes: Iterable[str]) -> None:
-    """Write remarks, such as those on how data is read, to standard error."""
+    """Write remarks, such as those on how data is read, to standard error: each once, however often data is opened."""
     for note in notes:
-        _write(printable(note))
+        if note not in _shown:
+            _shown.add(note)
+            _write(printable(note))
 
 
 def show_warnings() -> None:
     """Write warnings to standard error from now on."""
+    _shown.clear()
     logging.getLogger("qengine").addHandler(_HANDLER)  # a second time changes nothing

@@ -82,7 +82,7 @@ class TensorFacts:
     format, bits, signed : format as text, its word length, and whether it has a sign.
     low, high, step : ends of the range, of the widest one where channels have their own, and the finest step.
     bars : histogram of the values in float32; None where it is left out.
-    reader : name of the first node that reads a constant; "" for other tensors.
+    role : role of a constant, such as "weights of /stem/Conv"; "" for other tensors.
     """
 
     name: str
@@ -106,7 +106,7 @@ class TensorFacts:
     unused_bits: int | None = None
     suggestion: str | None = None
     bars: Bars | None = None
-    reader: str = ""
+    role: str = ""
 
 
 @dataclass(frozen=True)

@@ -35,14 +35,9 @@ class Drop:
         OptionError
             If it is not one of those.
         """
-        text = str(given).strip()
-        unit = next((unit for unit in ("%", "dB") if text.endswith(unit)), "")
-        try:
-            amount = float(text.removesuffix(unit))
-        except ValueError:
-            amount = math.nan
+        amount, unit = _read(given)
         is_wrong_unit = unit == "dB" and metric.unit is not Unit.DB
-        if not math.isfinite(amount) or amount < 0 or isinstance(given, bool) or is_wrong_unit:
+        if amount is None or is_wrong_unit:
             example = {Unit.SHARE: "1% (a percentage point)", Unit.DB: "0.5dB or 1%", Unit.NONE: "0.01 or 1%"}
             raise OptionError(f"a drop of {metric} is a number such as {example[metric.unit]}, not '{given}'")
         return cls(amount, unit == "%" and not metric.is_share)
@@ -53,6 +48,25 @@ class Drop:
         if self.is_relative:
             return reference * (1 + sign * math.copysign(self.amount, reference) / 100)
         return reference + sign * (self.amount / 100 if metric.is_share else self.amount)
+
+
+def check_drop(given: float | str, metric: Metric | None) -> None:
+    """Raise OptionError for an allowed loss that no metric has, or that the metric has not, if it is known."""
+    if metric is not None:
+        Drop.parse(given, metric)
+    elif _read(given)[0] is None:
+        raise OptionError(f"a drop is a number such as 1% (a percentage point), 0.5dB or 0.01, not '{given}'")
+
+
+def _read(given: float | str) -> tuple[float | None, str]:
+    """Return the amount and the unit of an allowed loss; None for the amount of anything but a number from 0 up."""
+    text = str(given).strip()
+    unit = next((unit for unit in ("%", "dB") if text.endswith(unit)), "")
+    try:
+        amount = float(text.removesuffix(unit))
+    except ValueError:
+        return None, unit
+    return (amount if math.isfinite(amount) and amount >= 0 and not isinstance(given, bool) else None), unit
 
 
 def is_enough(metric: Metric, value: float | None, limit: float) -> bool:

@@ -52,6 +52,11 @@ def label_of(name: str, role: str | None) -> str:
     return role if role and is_opaque(name) else name
 
 
+def kind_of(name: str, role: str | None, kind: str) -> str:
+    """Return the word of a table for a constant, next to its name: its role, or its kind where the role is its name."""
+    return role if role and label_of(name, role) != role else kind
+
+
 def with_roles(text: str, roles: Mapping[str, str]) -> str:
     """Return a sentence in which each quoted name of a constant that tells nothing is followed by its role."""
 

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -121,6 +123,20 @@ def test_the_table(capsys, monkeypatch):
     apart = f"constants {found.constants_db:.2f}, inputs and activations {found.activations_db:.2f}"
     assert f"with tensors rounded in float32, dB: all {found.rounded_db:.2f}, {apart}" in lines
     assert [f"verdict: {sentence}" for sentence in found.verdict] == [one for one in lines if one.startswith("verdict")]
+
+
+def test_the_command_for_better_formats_can_be_pasted(capsys):
+    lines = printed(capsys, *WORDS, "--rounding", "floor").splitlines()
+    (line,) = (one for one in lines if "--suggested" in one)
+    before, after = (json.loads(printed(capsys, *shlex.split(one)[2:], "--json")) for one in line.split(" && "))
+    assert before["written"] == ["better.json"]
+    assert after["rounding"] == "floor"
+    assert after["sqnr_db"] > before["sqnr_db"] + 3
+    better = json.loads(Path("better.json").read_text())
+    assert better["r"] == before["tensors"][0]["suggestion"]["format"]
+    hints = {one["name"]: one["suggestion"] for one in before["tensors"]}
+    assert all(better[name] == (hint["format"] if hint else FORMATS[name]) for name, hint in hints.items())
+    assert not any("--suggested" in one for one in printed(capsys, *WORDS, "--suggested", "b.json").splitlines())
 
 
 def test_groups_of_blocks(capsys):

@@ -1,6 +1,7 @@
 """Preprocessing on the command line: what is printed, recorded, taken and refused by the commands that follow."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -71,6 +72,15 @@ def test_what_is_recorded_is_used_printed_and_protected(capsys, formats, line):
     assert refused(capsys, again).startswith(reason)
     found = json.loads(ran(capsys, f"{line} --scale 1/255 --json"))
     assert found["preprocessing"] == {"scale": [1 / 255]}
+
+
+def test_what_the_project_gives_is_named_by_its_table(capsys, formats):
+    Path("qengine.toml").write_text('model = "m.onnx"\n[preprocessing]\nmean = 0.5\nstd = 0.5\n')
+    line = "run m.onnx --data photos --formats f.json"
+    said = refused(capsys, line).splitlines()[-1]
+    assert said.startswith("with [preprocessing] of qengine.toml numbers are (pixel - 127.5) / 127.5, and f.json was ")
+    assert said.endswith(": leave [preprocessing] of qengine.toml out, or calibrate again with it")
+    assert "with --std numbers are" in refused(capsys, f"{line} --std 2 --no-project")
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,12 @@ def test_other_widths_and_limits(capsys):
     [
         (["model.onnx"], "--data is needed: the samples that the model is evaluated on"),
         ([*WORDS, "--max-drop", "1", "--min", "0.9"], "--max-drop and --min both say what is good enough"),
-        ([*WORDS, "--max-drop", "much"], "a drop of top1 is a number such as 1% (a percentage point), not 'much'"),
+        (
+            [*WORDS, "--max-drop", "much"],
+            "a drop is a number such as 1% (a percentage point), 0.5dB or 0.01, not 'much'",
+        ),
+        ([WORDS[0], "--data", "no", "--max-drop", "much"], "a drop is a number such as 1%"),
+        ([*WORDS, "--metric", "top1", "--max-drop", "1dB"], "a drop of top1 is a number such as 1% (a percentage"),
         ([*WORDS[:-2], "--cost", "area"], "no cost is named 'area'; there are weights, activations, bit-operations"),
         ([*WORDS, "--metric", "f1"], "no metric is named 'f1'"),
         ([*WORDS, "--bits", "8-4"], "--bits 8-4 runs backwards: give 4-8"),

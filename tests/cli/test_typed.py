@@ -7,7 +7,7 @@ import pytest
 from networks import network
 
 from qengine import cli
-from qengine.cli.typed import remember, typed_with, with_typed
+from qengine.cli.typed import DATA, FIXED_POINT, follow_up, remember, remember_taken, typed_with, with_typed
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,26 @@ def test_the_command_that_is_suggested_runs(tmp_path, monkeypatch, capsys):
     assert cli.main(command[1:]) == 0
 
 
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        (["run", "m.onnx", "--data", "my photos", "--json"], "--data 'my photos'"),
+        (["run", "--qformat=Q4.3", "--raw", "--bgr", "m.onnx"], "--qformat=Q4.3 --bgr"),
+        (["run", "--data", "d", "--fail-under", "top1=1", "m.onnx"], "--data d"),
+        (["run", "-o", "out.npz", "m.onnx", "-i", "x=1"], "-i x=1"),
+        (["run", "-oout.npz", "m.onnx", "-ix=1"], "-ix=1"),
+        (["run", "m.onnx", "--formats", "f.json", "--mean", "0,0,0", "--tensors"], "--formats f.json --mean 0,0,0"),
+    ],
+)
+def test_the_next_command_keeps_the_model_and_the_data(words, options):
+    remember(words)
+    assert follow_up("inspect", "m.onnx", DATA | FIXED_POINT) == f"qengine inspect m.onnx {options}"
+    remember_taken(["model"])
+    assert follow_up("inspect", "m.onnx", DATA | FIXED_POINT) == f"qengine inspect {options}"
+    remember(["run"])
+    assert follow_up("inspect", "my m.onnx", added=["-v"]) == "qengine inspect 'my m.onnx' -v"
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -56,7 +76,7 @@ def folder(tmp_path, monkeypatch):
         (["targets", "check", "m.onnx", "--target", "cmsis-nn-q7"], "qengine calibrate m.onnx --bits 8 "),
         (["compare", "m.onnx", "x.npz"], "qengine calibrate m.onnx --bits 8 "),
         (["run", "--threads", "1", "m.onnx"], "qengine calibrate m.onnx --bits 8 "),
-        (["run", "m.onnx", "--data=a b"], "qengine calibrate m.onnx --data 'a b' --bits 8 "),
+        (["run", "m.onnx", "--data=a b"], "qengine calibrate m.onnx '--data=a b' --bits 8 "),
         (
             [
                 "run",
@@ -69,12 +89,10 @@ def folder(tmp_path, monkeypatch):
                 "--std",
                 "5",
                 "--rgb",
-                "--limit",
-                "2",
             ],
-            "qengine calibrate m.onnx --data d --labels l.csv --mean=-1,2,3 --std 5 --rgb --bits 8 ",
+            "qengine calibrate m.onnx --data d --labels=l.csv --mean -1,2,3 --std 5 --rgb --bits 8 ",
         ),
-        (["--no-project", "run", "m.onnx", "--bgr"], "qengine calibrate m.onnx --bgr --no-project --bits 8 "),
+        (["--no-project", "run", "m.onnx", "--bgr"], "qengine calibrate m.onnx --no-project --bgr --bits 8 "),
     ],
 )
 def test_a_suggestion_has_what_was_typed(words, command, folder, capsys):

@@ -59,3 +59,12 @@ def test_without_standard_error_nothing_happens(stream, logger, monkeypatch):
         stream.close()
     monkeypatch.setattr("sys.stderr", stream)
     logger.warning("%s", TEXT)
+
+
+def test_a_note_is_written_once_in_a_command(logger, capsys):
+    warnings_shown.show_notes(["classes: 6 folders", "one\nline", "classes: 6 folders"])
+    warnings_shown.show_notes(["classes: 6 folders"])
+    assert capsys.readouterr().err == "classes: 6 folders\none\\nline\n"
+    warnings_shown.show_warnings()
+    warnings_shown.show_notes(["classes: 6 folders"])
+    assert capsys.readouterr().err == "classes: 6 folders\n"

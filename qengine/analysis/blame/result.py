@@ -146,6 +146,14 @@ class Blame(Result):
         """Return the whole result but the histograms as an object of plain values."""
         return {name: value for name, value in super().record().items() if name != "histograms"}
 
+    def better_formats(self) -> dict[str, Format]:
+        """Return the formats of all tensors with the better ones in place, for `formats=` of another run."""
+        found = {one.name: one.format for one in self.tensors}
+        for one in reversed(self.tensors):  # of those that share a format, what causes most noise chooses
+            if one.suggestion is not None:
+                found |= {name: one.suggestion.format for name in (one.name, *one.shares) if name in found}
+        return found
+
     def __getitem__(self, name: str) -> TensorBlame:
         """Return the result for a tensor; raise KeyError for an unknown name."""
         for one in self.tensors:

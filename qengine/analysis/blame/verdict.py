@@ -54,7 +54,7 @@ def _culprit(found: Blame, rounded: float) -> str:
     if group is not None and some >= max(_LARGE_GAIN_DB, one + _APART_DB):
         return (
             f"{begin}. Mend the group '{group.name}': without its rounding, {_words(group, rounded)}. "
-            "Give its tensors longer words (--formats)"
+            "Give its tensors longer words, or let a search do so (qengine search MODEL -o formats.json)"
         )
     return f"{begin}. {count} of {total} tensors make {_MOST_OF_NOISE:.0%} of the noise. {_remedy_for_all(found)}"
 
@@ -101,7 +101,9 @@ def _remedy(tensor: TensorBlame) -> str:
     hint: Suggestion | None = tensor.suggestion
     if hint is not None:
         return f"{hint.format} ({hint.text})" if isinstance(hint.format, QFormat) else hint.text
-    return "a longer word for it" if tensor.format.bits < _MAX_BITS else "float32 for its operator"
+    if tensor.format.bits >= _MAX_BITS:
+        return "float32 for its operator"
+    return "a longer word for it, as a search finds (qengine search MODEL -o formats.json)"
 
 
 def _largest(tensors: Sequence[TensorBlame]) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from qengine.data.datasets import Labels
 from qengine.data.preprocessing import Preprocessing
 from qengine.errors import OptionError
 from qengine.metrics.declaration import metric_named
+from qengine.metrics.drop import check_drop
 from qengine.runtime.options import SessionKeywords, SessionOptions
 
 BITS = (2, 3, 4, 5, 6, 7, 8, 16)
@@ -109,8 +110,9 @@ class SearchOptions:
         if self.least is not None and not math.isfinite(self.least):
             raise OptionError(f"the figure that is good enough is {self.least}; a finite number is needed")
         find_cost(self.cost)
-        if self.metric is not None:
-            metric_named(self.metric)
+        metric = None if self.metric is None else metric_named(self.metric)
+        if self.max_drop is not None:
+            check_drop(self.max_drop, metric)
         for name in ("bits", "weight_bits", "activation_bits"):
             if (widths := getattr(self, name)) is not None:
                 checked = tuple(check_whole_number(name, width, 2, 16) for width in widths)

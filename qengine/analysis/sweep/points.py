@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from qengine.checks import check_whole_number
-from qengine.errors import OptionError
+from qengine.errors import OptionError, TargetError
 from qengine.model.formats.files import read_formats
 from qengine.qformat import Overflow, QFormat, Rounding, overflow_mode, rounding_mode
 from qengine.quantization.calibration import AUTO, CalibrationOptions, Method
 from qengine.quantization.correction import steps_of
 from qengine.runtime.options import SessionOptions
+from qengine.spelling import nearest
 from qengine.targets import Constraints, Target, names
 from qengine.targets.run_rules import Shorthands, read_rules, rules_of_run
 
@@ -233,6 +234,10 @@ class Grid:
         if isinstance(given, str):
             raise OptionError(f"targets are a list of names, or 'all', not {given!r}")
         found: dict[str, Target] = {}
+        for one in given:
+            if isinstance(one, str) and nearest(one, ["all", *names()]) == "all" and not Path(one).exists():
+                alone = "'all' stands alone" if one == "all" else f"no target is named '{one}'; did you mean 'all'?"
+                raise TargetError(alone)
         for target in map(Target.of, given):
             if found.setdefault(target.name, target) != target:
                 raise OptionError(f"two different targets are named '{target.name}': give one of them another name")

@@ -7,6 +7,7 @@ import typer
 
 from qengine.cli import parsing
 from qengine.cli.panels import PREPROCESSING
+from qengine.cli.project.origin import named
 from qengine.data.applied import Base
 from qengine.data.preprocessing import Preprocessing
 
@@ -111,8 +112,11 @@ class PreprocessingOptions:
         )
 
     def typed_options(self) -> tuple[str, ...]:
-        """Return the options that were typed and change numbers or sizes, as they are typed."""
-        return tuple(
+        """Return the options that were typed and change numbers or sizes, as they are typed.
+
+        Those that the project file gives are named by its table.
+        """
+        return named(
             "--rgb" if name == "bgr" and value is False else f"--{name}"
             for name, value in self.typed_preprocessing().items()
             if name not in ("layout", "convert")

@@ -37,6 +37,7 @@ from qengine.cli.output.pixels import pixel_lines
 from qengine.cli.output.styles import BAD, GOOD, QUIET, TITLE, WARN
 from qengine.cli.output.tables import Table
 from qengine.cli.output.text import Paste
+from qengine.cli.typed import typed_with
 from qengine.data.applied import Applied
 from qengine.data.datasets import Dataset
 from qengine.model.constant_roles import is_opaque, label_of, with_roles
@@ -46,6 +47,7 @@ from qengine.results import json_text
 
 _WARN_SATURATED = 0.01
 _MAX_LISTED = 3
+_FILE = "better.json"  # in suggested commands
 _MAX_HINTS = 10
 _LEGEND = (
     "noise share: of all noise at the output; alone, all but: SQNR at the output with only this tensor rounded, and "
@@ -179,8 +181,8 @@ def _short(fmt: Format) -> str:
     return f"{fmt.bits}b/{'ch' if isinstance(fmt, ChannelFormats) else 'part'}"
 
 
-def _hints(result: Blame) -> Iterator[Line]:
-    """Yield the better formats of the tensors that have one, those that matter most first."""
+def _hints(result: Blame, written: tuple[str, ...]) -> Iterator[Line]:
+    """Yield the better formats of the tensors that have one, those that matter most first, and how to take them."""
     hints = [tensor for tensor in result.tensors if tensor.suggestion is not None]
     for tensor in hints[:_MAX_HINTS]:
         hint = tensor.suggestion
@@ -190,11 +192,14 @@ def _hints(result: Blame) -> Iterator[Line]:
         yield Text(f"try {name}: {form}{hint.text} (+{hint.gain_db:.1f} dB there)", style=GOOD)
     if hints[_MAX_HINTS:]:
         yield Text(f"and {len(hints) - _MAX_HINTS} more (--csv, --json)", style=GOOD)
+    if hints and not written:
+        yield Text("write these formats to a file, and look again:", style=GOOD)
+        yield Paste(f"  {typed_with('--suggested', _FILE)} && {typed_with('--formats', _FILE)}", style=GOOD)
 
 
 def _summary(result: Blame, written: tuple[str, ...]) -> Iterator[Line]:
     yield Text(_LEGEND, style=QUIET)
-    yield from _hints(result)
+    yield from _hints(result, written)
     yield f"SQNR of {', '.join(result.outputs)} against float32, dB: {decibels(result.sqnr_db)}"
     apart = f"constants {decibels(result.constants_db)}, inputs and activations {decibels(result.activations_db)}"
     yield f"with tensors rounded in float32, dB: all {decibels(result.rounded_db)}, {apart}"

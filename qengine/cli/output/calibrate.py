@@ -29,9 +29,10 @@ from qengine.cli.output.pixels import pixel_lines
 from qengine.cli.output.styles import WARN
 from qengine.cli.output.tables import Table
 from qengine.cli.output.text import Paste
+from qengine.cli.typed import follow_up, is_taken, is_typed
 from qengine.data.applied import Applied
 from qengine.data.datasets import Dataset
-from qengine.model.constant_roles import label_of, with_roles
+from qengine.model.constant_roles import kind_of, label_of, with_roles
 from qengine.qformat import PartFormats, QFormat, channel_formats
 from qengine.quantization.calibration import Calibration, TensorRange
 from qengine.results import json_text
@@ -80,7 +81,7 @@ def as_tables(model: str, dataset: Dataset | None, pixels: Applied, calibration:
     words += [word for word, wanted in chosen if word and wanted]
     words += [f"target {options.target.name}"] if isinstance(options.target, Target) else []
     words.append("no data" if dataset is None else f"{counted_samples(len(dataset))} of {dataset.name}")
-    return rendered(", ".join(words), _table(calibration), [*pixel_lines(pixels), *_summary(calibration, out)])
+    return rendered(", ".join(words), _table(calibration), [*pixel_lines(pixels), *_summary(model, calibration, out)])
 
 
 def _bits(calibration: Calibration) -> str:
@@ -103,7 +104,7 @@ def _table(calibration: Calibration) -> Table:
         costs = [_format(tensor, tensor.best), decibels(tensor.cost_db)] if tensor.cost_db else ["", ""]
         table.row(
             label_of(tensor.name, tensor.role),
-            tensor.role or tensor.kind,
+            kind_of(tensor.name, tensor.role, tensor.kind),
             _number(tensor.least),
             _number(tensor.most),
             _format(tensor, tensor.format),
@@ -125,7 +126,7 @@ def _format(tensor: TensorRange, given: str | list[str]) -> str:
     return str(PartFormats(tuple(map(QFormat.parse, given)), 0))
 
 
-def _summary(calibration: Calibration, out: Path | None) -> Iterator[Line]:
+def _summary(model: str, calibration: Calibration, out: Path | None) -> Iterator[Line]:
     roles = {tensor.name: tensor.role for tensor in calibration.tensors if tensor.role}
     worst = [tensor for tensor in calibration.tensors if tensor.sqnr_db is not None]
     if worst:
@@ -136,3 +137,5 @@ def _summary(calibration: Calibration, out: Path | None) -> Iterator[Line]:
         yield Text(f"note: {with_roles(note, roles)}", style=WARN)
     if out is not None:
         yield Paste(f"wrote {out}")
+        is_project = is_taken("model") and is_taken("formats") and not is_typed("-o", "--out")
+        yield Paste(f"next: {follow_up('run', model, added=() if is_project else ('--formats', str(out)))}")

@@ -28,6 +28,7 @@ seconds             time of the evaluation
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 
 from rich.text import Text
 
@@ -36,11 +37,13 @@ from qengine.cli.options import FixedPointOptions
 from qengine.cli.output.console import Line, Part, counted_samples, decibels, figure, rendered
 from qengine.cli.output.pixels import pixel_lines
 from qengine.cli.output.run import tensor_table
-from qengine.cli.output.styles import TITLE, WARN
+from qengine.cli.output.styles import QUIET, TITLE, WARN
 from qengine.cli.output.tables import Table
 from qengine.cli.output.text import Paste
+from qengine.cli.typed import DATA, FIXED_POINT, follow_up
 from qengine.data.applied import Applied
 from qengine.metrics.declaration import Unit
+from qengine.model.constant_roles import constant_roles, with_roles
 from qengine.results import json_text, plain
 from qengine.runtime.session import InferenceSession
 from qengine.targets import Target
@@ -160,10 +163,14 @@ def _summary(result: EvaluationResult) -> Iterator[Line]:
         yield f"lowest SQNR: {', '.join(shown)}"
     for island in found.islands:
         yield Text(f"note: computed in float32, without a fixed-point rule: {island}", style=WARN)
+    roles = constant_roles(result.session.graph) if found.notes else {}
     for note in found.notes:
-        yield Text(f"note: {note}", style=WARN)
+        yield Text(f"note: {with_roles(note, roles)}", style=WARN)
     for path in result.written:
         yield Paste(f"wrote {path}")
+    if found.in_fixed_point and any(one.difference or one.fixed not in (None, 1.0, inf) for one in found.metrics):
+        command = follow_up("inspect", result.model, DATA | FIXED_POINT)
+        yield Paste(f"next, which layers cost most: {command}", style=QUIET)
 
 
 def _named(one: SampleDifference) -> str:

@@ -19,7 +19,7 @@ warnings                      lines of text
 ============================  ========================================================================================
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -30,6 +30,7 @@ from qengine.cli.options import FixedPointOptions
 from qengine.cli.output.console import Line, Part, rendered
 from qengine.cli.output.styles import BAD, QUIET, WARN
 from qengine.cli.output.tables import Table
+from qengine.model.constant_roles import with_roles
 from qengine.model.formats.files import format_to_json
 from qengine.results import json_text
 
@@ -67,7 +68,9 @@ def _tensor(info: TensorInfo) -> dict[str, Any]:
     return {**vars(info), "format": None if info.format is None else format_to_json(info.format)}
 
 
-def as_tables(model: str, fixed: FixedPointOptions, inspection: Inspection, *, tensors: bool) -> str:
+def as_tables(
+    model: str, fixed: FixedPointOptions, inspection: Inspection, roles: Mapping[str, str], *, tensors: bool
+) -> str:
     """Return tables and a summary, in colour if standard output is a terminal."""
     opsets = ", ".join(f"{domain} opset {n}".lstrip() for domain, n in inspection.opsets.items())
     words = [model, opsets, fixed.qformat or "", fixed.formats.name if fixed.formats else ""]
@@ -75,7 +78,7 @@ def as_tables(model: str, fixed: FixedPointOptions, inspection: Inspection, *, t
     parts: list[Part] = [_ends(ends, inspection.in_fixed_point), "", _operators(inspection)]
     if tensors:
         parts += ["", _computed(inspection, inspection.in_fixed_point)]
-    return rendered(", ".join(filter(None, words)), parts, _summary(inspection))
+    return rendered(", ".join(filter(None, words)), parts, _summary(inspection, roles))
 
 
 def _ends(ends: Sequence[tuple[str, TensorInfo]], is_fixed: bool) -> Table:
@@ -139,12 +142,12 @@ def _format(info: TensorInfo) -> str:
     return "" if info.format is None else str(info.format)
 
 
-def _summary(inspection: Inspection) -> Iterator[Line]:
+def _summary(inspection: Inspection, roles: Mapping[str, str]) -> Iterator[Line]:
     yield (f"parameters            {inspection.parameters:,} in {_bytes(inspection.parameter_bytes)}")
     macs = "unknown: shapes are missing" if inspection.macs is None else f"{inspection.macs:,} in a run"
     yield (f"multiply-accumulates  {macs}")
     for warning in inspection.warnings:
-        yield Text(f"note: {warning}", style=WARN)
+        yield Text(f"note: {with_roles(warning, roles)}", style=WARN)
 
 
 def _bytes(count: int) -> str:

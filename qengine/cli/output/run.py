@@ -40,6 +40,7 @@ from qengine.cli.output.tables import Table
 from qengine.cli.output.text import Paste
 from qengine.cli.typed import typed_with
 from qengine.metrics.declaration import Reference, Unit
+from qengine.model.constant_roles import constant_roles, with_roles
 from qengine.model.formats.files import format_to_json
 from qengine.results import json_text
 from qengine.targets import Target
@@ -149,8 +150,9 @@ def _summary(result: RunResult) -> Iterator[Line]:
         for island in result.comparison.islands:
             text = f"note: computed in float32, without a fixed-point rule: {island}"
             yield Text(text, style=WARN)
+    roles = constant_roles(result.session.graph) if result.notes else {}
     for note in result.notes:
-        yield Text(f"note: {note}", style=WARN)
+        yield Text(f"note: {with_roles(note, roles)}", style=WARN)
     if result.advice is not None:
         advice = result.advice
         unit = "" if advice.sqnr_db == math.inf else " dB"

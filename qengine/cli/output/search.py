@@ -41,7 +41,7 @@ from qengine.data.applied import Applied
 from qengine.data.datasets import Dataset
 from qengine.metrics.decibels import ratio_in_decibels
 from qengine.metrics.declaration import Unit
-from qengine.model.constant_roles import label_of, with_roles
+from qengine.model.constant_roles import kind_of, label_of, with_roles
 from qengine.results import json_text
 
 _MAX_FRONT_LINES = 12  # of the front
@@ -104,7 +104,7 @@ def _units(result: SearchResult) -> Table:
     table.numbers("alone\ndB", importance=7)
     for unit in result.units:
         name = label_of(unit.name, unit.role)
-        table.row(name, unit.role or unit.kind, str(unit.bits), unit.format, _alone(unit))
+        table.row(name, kind_of(unit.name, unit.role, unit.kind), str(unit.bits), unit.format, _alone(unit))
     return table
 
 

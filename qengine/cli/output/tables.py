@@ -21,7 +21,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from qengine.cli.output.styles import QUIET
-from qengine.cli.output.text import longest_word, shortened, shown, wrapped
+from qengine.cli.output.text import longest_word, shortened_apart, shown, wrapped
 
 _LEAST_NAME = 20
 _LEAST_TEXT = 20
@@ -59,6 +59,7 @@ class _Column:
     most: int | None = None
     least_text: int = _LEAST_TEXT
     cells: list[Text] = field(default_factory=list)
+    _short: tuple[int, dict[str, str]] | None = None
 
     @cached_property
     def widest(self) -> int:
@@ -109,7 +110,10 @@ class _Column:
     def lines_of(self, cell: Text, width: int) -> list[Text]:
         """Return the lines of a cell in a width."""
         if self.holds is _Holds.NAMES:
-            return [Text(shortened(cell.plain, width), style=cell.style)]
+            if self._short is None or self._short[0] != width:
+                names = dict.fromkeys(one.plain for one in self.cells)
+                self._short = width, dict(zip(names, shortened_apart(tuple(names), width), strict=True))
+            return [Text(self._short[1][cell.plain], style=cell.style)]
         return list(wrapped(cell, width, indent=0)) if self.holds is _Holds.TEXT else [cell]
 
 

@@ -5,7 +5,8 @@ Widths are counted in cells of a terminal, where a Chinese character has two and
 
 import re
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len
@@ -55,6 +56,34 @@ def shortened(text: str, length: int) -> str:
     room = max(length - len(_GAP), 0)
     end = _last_cells(text, room // 2)
     return f"{_first_cells(text, room - cell_len(end))}{_GAP[:length]}{end}"
+
+
+def shortened_apart(names: Sequence[str], length: int) -> list[str]:
+    """Return names of at most some cells; of those that would look the same, another part is left out.
+
+    Parameters
+    ----------
+    names
+        The names, all different.
+    length
+        Most cells of a name.
+    """
+    short = [shortened(name, length) for name in names]
+    room = max(length - len(_GAP), 0)
+    for look in [look for look, count in Counter(short).items() if count > 1]:
+        same = [i for i, one in enumerate(short) if one == look]
+        others = set(short) - {look}
+        for end in sorted(range(room + 1), key=lambda cells: abs(cells - room // 2)):
+            tails = [_last_cells(names[i], end) for i in same]
+            apart = [
+                f"{_first_cells(names[i], room - cell_len(tail))}{_GAP}{tail}"
+                for i, tail in zip(same, tails, strict=True)
+            ]
+            if len({*apart}) == len(same) and others.isdisjoint(apart):
+                for i, one in zip(same, apart, strict=True):
+                    short[i] = one
+                break
+    return short
 
 
 def _first_cells(text: str, room: int) -> str:

@@ -11,6 +11,7 @@ import typer
 from qengine.cli.help_text import Command
 from qengine.cli.panels import RUN
 from qengine.cli.project.find import project_path
+from qengine.cli.project.origin import remember
 from qengine.cli.typed_words import checked_arguments
 
 ProjectFile = Annotated[
@@ -57,6 +58,7 @@ class ProjectCommand(Command):
         before = ctx.find_root().params
         chosen = {name: typed.get(name) or before.get(name) for name in ("project", "no_project")}
         path = None if typed.get("help") else project_path(chosen)
+        remember()
         if path is None:
             return super().parse_args(ctx, args)
         from qengine.cli.project.parse import parse  # reads TOML, which most command lines do not need

@@ -115,9 +115,8 @@ def _own(
 
 
 def _width(session: InferenceSession) -> int | None:
-    """Return the word length that all activations have; None for no single one, and in float32."""
-    constants = session.graph.constants
-    widths = {fmt.bits for name, fmt in session.formats.items() if name not in constants}
+    """Return the word length that all tensors have, constants too; None for no single one, and in float32."""
+    widths = {fmt.bits for fmt in session.formats.values()}
     return widths.pop() if len(widths) == 1 else None
 
 

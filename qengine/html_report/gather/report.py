@@ -19,7 +19,7 @@ from qengine.html_report.gather.memory import memory_facts
 from qengine.html_report.gather.model import model_facts
 from qengine.html_report.gather.subject import Subject
 from qengine.html_report.gather.summary import next_step, summary
-from qengine.html_report.gather.tensors import measured_tensors, plain_tensors, with_evaluation, with_readers
+from qengine.html_report.gather.tensors import measured_tensors, plain_tensors, with_evaluation, with_roles
 from qengine.html_report.gather.worst import read_samples
 
 T = TypeVar("T")
@@ -62,7 +62,7 @@ def gather(subject: Subject) -> tuple[Report, Evaluation | None, dict[str, float
     evaluation = _evaluation(subject, parts)
     accuracy = _accuracy(subject, evaluation, parts)
     blame, found = _tensors(subject, evaluation, parts)
-    tensors = with_readers(subject, found)
+    tensors = with_roles(subject, found)
     memory = parts.part("memory", lambda: memory_facts(subject))
     read = parts.part("data", lambda: read_samples(subject, evaluation)) if subject.dataset is not None else None
     if subject.dataset is None:

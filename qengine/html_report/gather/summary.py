@@ -104,8 +104,8 @@ def _cause(blame: BlameFacts | None, tensors: Sequence[TensorFacts]) -> str:
     worst = max((one for one in tensors if one.gain_db is not None), key=lambda one: one.gain_db or 0.0, default=None)
     if worst is None or worst.gain_db is None or worst.gain_db <= 0.0:
         return ""
-    gain, reader = worst.gain_db, f" of {shortened(worst.reader, _NAME)}" if worst.reader else ""
-    name = f"'{shortened(worst.name, _NAME)}'{reader}"
+    gain, role = worst.gain_db, f" ({shortened(worst.role, _NAME)})" if worst.role else ""
+    name = f"'{shortened(worst.name, _NAME)}'{role}"
     if gain >= _CULPRIT_DB:
         without = (
             "nothing would be lost" if math.isinf(gain) else f"without its rounding the output gains {decibels(gain)}"

@@ -14,6 +14,7 @@ from qengine.analysis.blame import Blame, TensorBlame, blame
 from qengine.analysis.evaluation import Evaluation
 from qengine.html_report.facts import Bars, BlameFacts, TensorFacts
 from qengine.html_report.gather.subject import Subject
+from qengine.model.constant_roles import constant_roles
 from qengine.qformat import Format, QFormat
 from qengine.quantization.calibration.histogram import Histogram
 
@@ -96,13 +97,10 @@ def with_evaluation(tensors: tuple[TensorFacts, ...], evaluation: Evaluation | N
     )
 
 
-def with_readers(subject: Subject, tensors: tuple[TensorFacts, ...]) -> tuple[TensorFacts, ...]:
-    """Return tensors of which each constant names the first node that reads it: its own name may say nothing."""
-    readers: dict[str, str] = {}
-    for node in subject.graph.nodes:
-        for name in node.reads:
-            readers.setdefault(name, node.name or next(filter(None, node.outputs), ""))
-    return tuple(replace(one, reader=readers.get(one.name, "")) if one.kind == "constant" else one for one in tensors)
+def with_roles(subject: Subject, tensors: tuple[TensorFacts, ...]) -> tuple[TensorFacts, ...]:
+    """Return tensors of which each constant has its role: its own name may say nothing."""
+    roles = constant_roles(subject.fixed.graph) if subject.fixed is not None else {}
+    return tuple(replace(one, role=roles.get(one.name, "")) if one.kind == "constant" else one for one in tensors)
 
 
 def _suggested(one: TensorBlame) -> str | None:

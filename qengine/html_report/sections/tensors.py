@@ -72,8 +72,8 @@ def _rows(report: Report, measured: bool) -> Iterator[Row]:
 
 
 def _words(one: TensorFacts) -> str:
-    """Return what a tensor is: its kind and operator, or the node that reads a constant."""
-    return f"constant of {shortened(one.reader, 40)}" if one.reader else f"{one.kind}, {shortened(one.operator, 30)}"
+    """Return what a tensor is: its kind and operator, or the role of a constant."""
+    return shortened(one.role, 50) if one.role else f"{one.kind}, {shortened(one.operator, 30)}"
 
 
 def _figures(one: TensorFacts) -> Iterator[Cell]:

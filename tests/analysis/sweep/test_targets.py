@@ -102,6 +102,8 @@ def test_results_that_wrap_have_formats_that_hold_them(target, methods, method, 
     ("grid", "error", "message"),
     [
         ({"targets": ["onx"]}, TargetError, "did you mean 'onnx'"),
+        ({"targets": ["alll"]}, TargetError, "no target is named 'alll'; did you mean 'all'"),
+        ({"targets": ["all", "onnx"]}, TargetError, "'all' stands alone"),
         ({"targets": "onnx"}, OptionError, "targets are a list of names, or 'all', not 'onnx'"),
         (
             {"targets": ["cmsis-nn-q7"], "bits": [4]},

@@ -191,6 +191,15 @@ def test_the_name_of_a_constant_is_in_json(folder, capsys, monkeypatch):
         assert roles["image"] is None
 
 
+@pytest.mark.parametrize("data", ["-i image=one.npy", "--data d.npz"])
+def test_notes_of_a_run_say_what_a_constant_is(folder, capsys, monkeypatch, data):
+    monkeypatch.chdir(folder)
+    np.save("one.npy", np.load("d.npz")["image"][:1])
+    assert cli.main(["run", "m.onnx", *data.split(), "--qformat", "Q3.4", "--weight-qformat", "Q0.7"]) == 0
+    found = capsys.readouterr().out
+    assert "constant 'onnx::Conv_123' (weights of /stem/Conv) saturate" in " ".join(found.split())
+
+
 def on_a_terminal(words, columns, folder, **environment):
     """Return what a real process shows on a pseudo-terminal of some columns, as standard output and error."""
     ours, theirs = pty.openpty()

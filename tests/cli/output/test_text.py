@@ -4,7 +4,7 @@ import pytest
 from rich.cells import cell_len
 from rich.text import Text
 
-from qengine.cli.output.text import shortened, shown, wrapped
+from qengine.cli.output.text import shortened, shortened_apart, shown, wrapped
 
 LONG = "/model/backbone/stage3/block2/conv/Conv_output_0"
 NAMES = [LONG, "/模型/骨干网络/第三阶段/卷积层/卷积输出_0", "re\u0301seau/e\u0301tage/cafe\u0301" * 3, "x" * 100, "x"]
@@ -30,6 +30,26 @@ def test_names_keep_their_ends(name, length, expected):
 def test_a_name_is_never_longer_than_its_room(name):
     for length in range(1, 60):
         assert cell_len(shortened(name, length)) <= length
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("weights of /l1/down/down.0/Conv", "weights of /l2/down/down.0/Conv", "short"),
+        tuple(f"/encoder/layers.{i}/attention/MatMul_output_0" for i in range(12)),
+        tuple(f"{'x' * 40}{i}{'y' * 3}" for i in range(9)),
+        ("/模型/一/卷积层/卷积输出_0", "/模型/二/卷积层/卷积输出_0"),
+    ],
+)
+def test_names_are_told_apart(names):
+    short = shortened_apart(names, 25)
+    assert len({*short}) == len(names)
+    assert all(cell_len(one) <= 25 for one in short)
+
+
+def test_names_that_differ_in_what_no_gap_shows_stay():
+    names = [f"{'x' * 30}{i}{'y' * 30}" for i in range(2)]
+    assert shortened_apart(names, 20) == [shortened(name, 20) for name in names]
 
 
 @pytest.mark.parametrize("width", [20, 40, 60, 80])

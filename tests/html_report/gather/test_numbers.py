@@ -144,6 +144,7 @@ def test_every_kind_has_a_summary(written):
         assert facts.next_step.endswith(".")
 
 
-def test_constants_name_the_node_that_reads_them(written):
-    readers = {one.name: one.reader for one in written("classifier")[0].facts.tensors}
-    assert readers == {"x": "", "r": "", "p": "", "f": "", "scores": "", "w": "the_c", "v": "the_scores"}
+def test_constants_have_their_roles(written):
+    roles = {one.name: one.role for one in written("classifier")[0].facts.tensors}
+    constants = {"w": "weights of the_c", "v": "weights of the_scores"}
+    assert roles == {**dict.fromkeys(("x", "r", "p", "f", "scores"), ""), **constants}
