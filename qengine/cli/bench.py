@@ -9,9 +9,9 @@ from qengine.analysis.bench import bench_kernels, executor_of, longest_word, mea
 from qengine.analysis.bench.rivals import NAMES, RivalSetup, check_names, rival_runs
 from qengine.cli import options
 from qengine.cli.operators import run_files
-from qengine.cli.options.panels import INPUTS, RUN
 from qengine.cli.output.bench import kernels_record, kernels_table, report_record, report_table
 from qengine.cli.output.progress import status
+from qengine.cli.panels import INPUTS, RUN
 from qengine.cli.pixels import with_scale_notes
 from qengine.cli.session import open_session
 from qengine.data import zoo

@@ -1,4 +1,4 @@
-"""Codes of outputs in files, which `qengine run --raw` writes: the codes, and their formats in a file beside them."""
+"""Codes of outputs, which `qengine run --raw` writes, with their formats in a second file."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,7 +25,7 @@ def formats_beside(out: Path) -> Path:
 
 
 def write_formats(out: Path, names: Iterable[str], session: InferenceSession) -> Path:
-    """Write the formats of codes in a file to a formats file beside it, and return its path."""
+    """Write the formats of the codes in a file to a formats file, and return its path."""
     formats = {name: format_to_json(session.formats[name]) for name in names if name in session.formats}
     write_file(formats_beside(out), formats)
     return formats_beside(out)

@@ -14,10 +14,10 @@ from qengine.analysis.report import Comparison, compare
 from qengine.cli import options
 from qengine.cli.operators import run_files
 from qengine.cli.options.fail_under import answer
-from qengine.cli.options.panels import INPUTS
 from qengine.cli.output.progress import status
 from qengine.cli.output.result import RunResult
 from qengine.cli.output.run import as_json, as_tables
+from qengine.cli.panels import INPUTS
 from qengine.cli.pixels import with_scale_notes
 from qengine.cli.raw_outputs import check_raw, write_formats
 from qengine.cli.session import open_session
@@ -119,9 +119,8 @@ def run(
         _check_out(output.out, output.raw, session)
         fed = _fed(model, source, session, fixed.formats, kernels.max_elements)
         result = _result(model, output, fixed, session, fed, kernels.max_elements)
-    figures, in_float32 = (
-        {str(one.metric): value(one) for one in result.quality} for value in (_figure, _float32_figure)
-    )
+    figures = {str(one.metric): _figure(one) for one in result.quality}
+    in_float32 = {str(one.metric): one.float32_against_target for one in result.quality}
     return answer((as_json if command.json else as_tables)(result), shortfalls(thresholds, figures, in_float32))
 
 
@@ -135,7 +134,7 @@ class _Fed:
     typed : names of those that were typed.
     sample : sample of a bundled model, which gives the others.
     preprocessing : conversion of pixels to numbers.
-    pixels : the same with the inputs that are made of pixels, and remarks.
+    pixels : inputs that are made of pixels, and remarks on them.
     shows_images : whether outputs may be images, because inputs are.
     """
 
@@ -236,10 +235,6 @@ def _save(
 def _figure(one: Quality) -> float | None:
     """Return the figure of a run against the true output or, where there is none, against float32."""
     return one.against_float32 if one.against_target is None else one.against_target
-
-
-def _float32_figure(one: Quality) -> float | None:
-    return one.float32_against_target
 
 
 def _check_out(out: Path | None, raw: bool, session: InferenceSession) -> None:

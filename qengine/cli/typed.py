@@ -1,66 +1,56 @@
 """The command line as it was typed, for commands that are suggested: they can be pasted.
 
-Messages of the library name a model as MODEL. Here it is replaced by what was typed: the model, its data, and the
-options that say how the data is read, without which the suggested command would compute something else.
+A suggestion is made from the words that were typed, in three ways: the same command with another value, another command
+on the same model and data, and a command in a message of the library, which names the model as MODEL.
 """
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-_words: list[str] = []
+_typed: list[str] = []
+_taken: list[str] = []
 _calls: list[tuple[Any, Any, list[str]]] = []
 """The command of Typer that was called last, its context and its words; empty before."""
 
-_taken: list[str] = []
-_SUGGESTED = re.compile(r"(qengine (?:init|calibrate|quantize|sweep|search|report|run|targets check)) MODEL\b")
-_REPEATED = ("data", "labels", "mean", "std", "scale", "resize", "crop", "bgr", "layout", "convert")
-"""Options that a suggested command repeats, besides those of the project file."""
+_SUGGESTED = re.compile(r"qengine (init|calibrate|quantize|sweep|search|report|run|targets check) MODEL\b")
+_FLAGS = frozenset(("--bgr", "--rgb", "--no-project", "--per-channel", "--per-tensor"))
 
-
-_FLAGS = frozenset(("--bgr", "--no-project", "--per-channel"))
 DATA = frozenset(
-    [
-        "--data",
-        "--labels",
-        "--limit",
-        "--batch",
-        "--scale",
-        "--mean",
-        "--std",
-        "--resize",
-        "--crop",
-        "--bgr",
-        "--layout",
-        "--convert",
-        "-i",
-        "--input",
-        "--project",
-        "--no-project",
-    ]
+    (
+        *(
+            "--data",
+            "--labels",
+            "--limit",
+            "--batch",
+            "--scale",
+            "--mean",
+            "--std",
+            "--resize",
+            "--crop",
+            "--bgr",
+            "--rgb",
+        ),
+        *("--layout", "--convert", "-i", "--input", "--project", "--no-project"),
+    )
 )
 """Options that say what a model is run on, which commands have in common."""
+
 FIXED_POINT = frozenset(
-    [
-        "--qformat",
-        "--weight-qformat",
-        "--formats",
-        "--rounding",
-        "--overflow",
-        "--accumulator-bits",
-        "--per-channel",
-        "--target",
-    ]
+    (
+        *("--qformat", "--weight-qformat", "--formats", "--rule", "--rounding", "--overflow", "--accumulator-bits"),
+        *("--per-channel", "--per-tensor", "--islands", "--target"),
+    )
 )
 """Options that say what a model computes, which commands have in common."""
 
 
 def remember(words: Sequence[str]) -> None:
-    """Keep the words after the name of the program."""
-    _words[:] = words
-    _calls.clear()
+    """Keep the words after the name of the command."""
+    _typed[:] = words
     _taken.clear()
+    _calls.clear()
 
 
 def remember_call(command: Any, context: Any, words: Sequence[str]) -> None:
@@ -80,7 +70,7 @@ def is_taken(key: str) -> bool:
 
 def is_typed(*options: str) -> bool:
     """Return whether one of some options was typed."""
-    return any(word.partition("=")[0] in options for word in _words)
+    return any(word.partition("=")[0] in options for word in _typed)
 
 
 def follow_up(command: str, model: str, kept: frozenset[str] = DATA, added: Sequence[str] = ()) -> str:
@@ -97,11 +87,11 @@ def follow_up(command: str, model: str, kept: frozenset[str] = DATA, added: Sequ
     added
         Words that are added.
     """
-    return shlex.join(["qengine", command, *([] if is_taken("model") else [model]), *_repeated(kept), *added])
+    return shlex.join(["qengine", *command.split(), *([] if is_taken("model") else [model]), *_repeated(kept), *added])
 
 
 def _repeated(kept: frozenset[str]) -> Iterator[str]:
-    words = iter(_words)
+    words = iter(_typed)
     for word in words:
         name, equals, _ = word.partition("=")
         if name in kept:
@@ -122,7 +112,7 @@ def typed_with(option: str, value: str) -> str:
     value
         The new value.
     """
-    words, found = list(_words), False
+    words, found = list(_typed), False
     for i, word in enumerate(words):
         if word == option and i + 1 < len(words):
             words[i + 1], found = value, True
@@ -132,35 +122,26 @@ def typed_with(option: str, value: str) -> str:
 
 
 def with_typed(text: str) -> str:
-    """Return a text whose suggested commands have what was typed in place of MODEL; nothing, if a project has it."""
-    if text.startswith("{") or not _calls or not _SUGGESTED.search(text):  # JSON is the same for all spellings of paths
+    """Return a text whose suggested commands have the model and the data that were typed in place of MODEL."""
+    if text.startswith("{") or not _SUGGESTED.search(text):  # an object of JSON is the same for all spellings of paths
         return text
+    model = "" if is_taken("model") else _typed_model()
+    if model is None:
+        return text
+
+    def suggested(found: re.Match[str]) -> str:
+        return follow_up(found[1], model, frozenset(("--project",)) if found[1].endswith("check") else DATA)
+
+    return _SUGGESTED.sub(suggested, text)
+
+
+def _typed_model() -> str | None:
+    """Return the model that was typed; None where there is none."""
+    if not _calls:
+        return None
     from qengine.cli.project.parse import typed_values
     from qengine.cli.project.rules import typed_model
 
     command, context, words = _calls[0]
     typed = typed_values(command.make_parser(context).parse_args(args=list(words))[0])
-    model = typed_model(" ".join(context.command_path.split()[1:]), typed)
-    if model == "" or (model is None and not context.default_map):
-        return text
-    named = [] if model is None else [model]
-    options = _options({**context.find_root().params, **typed})
-    return _SUGGESTED.sub(lambda found: f"{found[1]} {_joined(found[1], named, options)}".rstrip(), text)
-
-
-def _joined(command: str, model: list[str], options: list[str]) -> str:
-    return shlex.join(model if command.endswith("check") else [*model, *options])
-
-
-def _options(typed: Mapping[str, Any]) -> list[str]:
-    """Return the words of the options that are repeated."""
-    found: list[str] = []
-    for name in (*_REPEATED, "project", "no_project"):
-        value = typed.get(name)
-        if name == "bgr" and value is False:
-            found.append("--rgb")
-        elif isinstance(value, bool):
-            found += [f"--{name.replace('_', '-')}"] * value
-        elif value is not None:
-            found += [f"--{name}={value}"] if str(value).startswith("-") else [f"--{name}", str(value)]
-    return found
+    return typed_model(" ".join(context.command_path.split()[1:]), typed) or None

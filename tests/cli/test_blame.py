@@ -155,10 +155,11 @@ def test_csv(capsys, folder):
         rows = list(csv.DictReader(file))
     assert [row["name"] for row in rows] == [one["name"] for one in told["tensors"]]
     by_name = {row["name"]: row for row in rows}
-    assert by_name["w1"]["format"] == " ".join(FORMATS["w1"])
+    assert json.loads(by_name["w1"]["format"]) == FORMATS["w1"]
     assert float(by_name["r"]["output_db"]) == pytest.approx(expected()["r"].output_db)
     assert by_name["r"]["suggested_format"] == told["tensors"][0]["suggestion"]["format"]
     assert by_name["w1"]["suggestion"] == ""
+    assert by_name["r"]["suggested_gain_db"] == str(told["tensors"][0]["suggestion"]["gain_db"])
 
 
 def test_plots(capsys, folder):

@@ -10,7 +10,7 @@ from networks import network
 
 from qengine import cli
 from qengine.cli import completion
-from qengine.cli.app import COMMANDS, GROUPS
+from qengine.cli.commands import COMMANDS, GROUPS
 from qengine.cli.model_names import tensor_names
 from qengine.cli.option_words import words_of_options
 from qengine.cli.usage import commands_by_name

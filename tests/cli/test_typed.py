@@ -76,7 +76,7 @@ def folder(tmp_path, monkeypatch):
         (["targets", "check", "m.onnx", "--target", "cmsis-nn-q7"], "qengine calibrate m.onnx --bits 8 "),
         (["compare", "m.onnx", "x.npz"], "qengine calibrate m.onnx --bits 8 "),
         (["run", "--threads", "1", "m.onnx"], "qengine calibrate m.onnx --bits 8 "),
-        (["run", "m.onnx", "--data=a b"], "qengine calibrate m.onnx --data 'a b' --bits 8 "),
+        (["run", "m.onnx", "--data=a b"], "qengine calibrate m.onnx '--data=a b' --bits 8 "),
         (
             [
                 "run",
@@ -89,12 +89,10 @@ def folder(tmp_path, monkeypatch):
                 "--std",
                 "5",
                 "--rgb",
-                "--limit",
-                "2",
             ],
-            "qengine calibrate m.onnx --data d --labels l.csv --mean=-1,2,3 --std 5 --rgb --bits 8 ",
+            "qengine calibrate m.onnx --data d --labels=l.csv --mean -1,2,3 --std 5 --rgb --bits 8 ",
         ),
-        (["--no-project", "run", "m.onnx", "--bgr"], "qengine calibrate m.onnx --bgr --no-project --bits 8 "),
+        (["--no-project", "run", "m.onnx", "--bgr"], "qengine calibrate m.onnx --no-project --bgr --bits 8 "),
     ],
 )
 def test_a_suggestion_has_what_was_typed(words, command, folder, capsys):

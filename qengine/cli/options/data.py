@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from qengine.cli import parsing
-from qengine.cli.options.panels import INPUTS
 from qengine.cli.options.preprocessing import PreprocessingOptions
+from qengine.cli.panels import INPUTS
 from qengine.cli.warnings_shown import show_notes
 from qengine.data.applied import Applied, Base, FormatsFiles, applied, base_of
 from qengine.data.datasets import Dataset, in_fast_batches, open_dataset
