@@ -15,6 +15,7 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
+from qengine.cli.typed import remember_call
 from qengine.cli.typed_words import checked_arguments
 
 COMMAND_GROUPS = (
@@ -49,7 +50,11 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the arguments; raise OptionError where an option has no value, or is given twice."""
-        return super().parse_args(ctx, args if ctx.resilient_parsing else checked_arguments(self.params, args))
+        if ctx.resilient_parsing:
+            return super().parse_args(ctx, args)
+        words = checked_arguments(self.params, args)
+        remember_call(self, ctx, words)
+        return super().parse_args(ctx, words)
 
 
 class Group(TyperGroup):

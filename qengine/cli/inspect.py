@@ -84,18 +84,17 @@ def _check_without_data(
 ) -> None:
     """Raise OptionError for an option that only a run reads."""
     read_in_a_run = {
-        **{"--batch": data.batch, "--limit": data.limit, "--scale": data.scale, "--mean": data.mean, "--std": data.std},
-        **{"--layout": data.layout, "--convert": data.convert, "--resize": data.resize, "--crop": data.crop},
+        **{"--labels": data.labels, "--batch": data.batch, "--limit": data.limit},
+        **{f"--{name}": value for name, value in data.typed_preprocessing().items()},
         **{
-            "--bgr": data.bgr or None,
             "--csv": blamed.csv,
             "--suggested": blamed.suggested,
             "--fetch": fetch,
             "--plot": blamed.plot,
             "-o": blamed.out,
+            "--group": blamed.group,
         },
         **{
-            "--group": blamed.group,
             "--threads": limits.threads,
             "--rule": fixed.rule,
             "--rounding": fixed.rounding,

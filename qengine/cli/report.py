@@ -110,6 +110,7 @@ def report(
         raise OptionError("--fail-under needs figures: give --data to measure them on")
     settings = fixed.session_options(kernels)
     if data.data is None and entry is None:
+        data.check_without_data()
         check_meaning(settings, lambda: False)
     graph = load(zoo.path_of(model))
     base, name = data.base(model, graph, fixed.formats), data.data or (model if entry else None)
@@ -135,6 +136,7 @@ def report(
         batch=data.batch,
         limit=data.limit,
         notes=pixels.notes,
+        inputs_shown=data.inputs or (),
         formats_name=None if fixed.formats is None else str(fixed.formats),
     )
 

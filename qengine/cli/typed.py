@@ -1,10 +1,24 @@
-"""The command line as it was typed, for commands that are suggested: they can be pasted."""
+"""The command line as it was typed, for commands that are suggested: they can be pasted.
 
+Messages of the library name a model as MODEL. Here it is replaced by what was typed: the model, its data, and the
+options that say how the data is read, without which the suggested command would compute something else.
+"""
+
+import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-_typed: list[str] = []
+_words: list[str] = []
+_calls: list[tuple[Any, Any, list[str]]] = []
+"""The command of Typer that was called last, its context and its words; empty before."""
+
 _taken: list[str] = []
+_SUGGESTED = re.compile(r"(qengine (?:init|calibrate|quantize|sweep|search|report|run|targets check)) MODEL\b")
+_REPEATED = ("data", "labels", "mean", "std", "scale", "resize", "crop", "bgr", "layout", "convert")
+"""Options that a suggested command repeats, besides those of the project file."""
+
+
 _FLAGS = frozenset(("--bgr", "--no-project", "--per-channel"))
 DATA = frozenset(
     [
@@ -43,9 +57,15 @@ FIXED_POINT = frozenset(
 
 
 def remember(words: Sequence[str]) -> None:
-    """Keep the words after the name of the command."""
-    _typed[:] = words
+    """Keep the words after the name of the program."""
+    _words[:] = words
+    _calls.clear()
     _taken.clear()
+
+
+def remember_call(command: Any, context: Any, words: Sequence[str]) -> None:
+    """Keep the command that is called, its context, and its words."""
+    _calls[:] = [(command, context, list(words))]
 
 
 def remember_taken(keys: Sequence[str]) -> None:
@@ -60,7 +80,7 @@ def is_taken(key: str) -> bool:
 
 def is_typed(*options: str) -> bool:
     """Return whether one of some options was typed."""
-    return any(word.partition("=")[0] in options for word in _typed)
+    return any(word.partition("=")[0] in options for word in _words)
 
 
 def follow_up(command: str, model: str, kept: frozenset[str] = DATA, added: Sequence[str] = ()) -> str:
@@ -81,7 +101,7 @@ def follow_up(command: str, model: str, kept: frozenset[str] = DATA, added: Sequ
 
 
 def _repeated(kept: frozenset[str]) -> Iterator[str]:
-    words = iter(_typed)
+    words = iter(_words)
     for word in words:
         name, equals, _ = word.partition("=")
         if name in kept:
@@ -102,10 +122,45 @@ def typed_with(option: str, value: str) -> str:
     value
         The new value.
     """
-    words, found = list(_typed), False
+    words, found = list(_words), False
     for i, word in enumerate(words):
         if word == option and i + 1 < len(words):
             words[i + 1], found = value, True
         elif word.startswith(f"{option}="):
             words[i], found = f"{option}={value}", True
     return shlex.join(["qengine", *words, *([] if found else [option, value])])
+
+
+def with_typed(text: str) -> str:
+    """Return a text whose suggested commands have what was typed in place of MODEL; nothing, if a project has it."""
+    if text.startswith("{") or not _calls or not _SUGGESTED.search(text):  # JSON is the same for all spellings of paths
+        return text
+    from qengine.cli.project.parse import typed_values
+    from qengine.cli.project.rules import typed_model
+
+    command, context, words = _calls[0]
+    typed = typed_values(command.make_parser(context).parse_args(args=list(words))[0])
+    model = typed_model(" ".join(context.command_path.split()[1:]), typed)
+    if model == "" or (model is None and not context.default_map):
+        return text
+    named = [] if model is None else [model]
+    options = _options({**context.find_root().params, **typed})
+    return _SUGGESTED.sub(lambda found: f"{found[1]} {_joined(found[1], named, options)}".rstrip(), text)
+
+
+def _joined(command: str, model: list[str], options: list[str]) -> str:
+    return shlex.join(model if command.endswith("check") else [*model, *options])
+
+
+def _options(typed: Mapping[str, Any]) -> list[str]:
+    """Return the words of the options that are repeated."""
+    found: list[str] = []
+    for name in (*_REPEATED, "project", "no_project"):
+        value = typed.get(name)
+        if name == "bgr" and value is False:
+            found.append("--rgb")
+        elif isinstance(value, bool):
+            found += [f"--{name.replace('_', '-')}"] * value
+        elif value is not None:
+            found += [f"--{name}={value}"] if str(value).startswith("-") else [f"--{name}", str(value)]
+    return found

@@ -203,7 +203,10 @@ def test_a_bundled_set_of_a_bundled_model(capsys):
         (["model.onnx", "--group", "auto"], "--group has no meaning without --data: nothing is run"),
         (["model.onnx", "--csv", "a.csv"], "--csv has no meaning without --data: nothing is run"),
         (["model.onnx", "--rounding", "floor"], "--rounding has no meaning without --data: nothing is run"),
-        (["model.onnx", "--limit", "3"], "--limit has no meaning without --data: nothing is run"),
+        *(
+            (["model.onnx", *words], f"{words[0]} has no meaning without --data: nothing is run")
+            for words in (["--limit", "3"], ["--labels", "l.npy"], ["--std", "2"], ["--resize", "8"], ["--crop", "8"])
+        ),
         (["model.onnx", "-o", "a.png"], "-o has no meaning without --data: nothing is run"),
     ],
 )
