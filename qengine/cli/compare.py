@@ -218,6 +218,7 @@ def _with_samples(
         pixels = data.applied(base, session.graph, dataset)
         samples = [dict(batch.feeds) for batch in dataset.batches()]
         return Subject(session, samples, [str(i) for i in range(len(samples))]), pixels
+    data.check_without_data()
     given = data.arrays(session.graph, data.preprocessing(base), kernels.max_elements)
     needed = {value.name for value in session.get_inputs()}
     if given and needed - given.keys() and entry is None:

@@ -211,6 +211,7 @@ def vectors(
             raise OptionError("--data is needed: give the samples to run the model on, or each input with -i")
         base = data.base(model, session.graph, fixed.formats)
         if name is None:
+            data.check_without_data()
             pixels = data.applied(base, session.graph)
             feeds = [data.arrays(session.graph, data.preprocessing(base), kernels.max_elements)]
         else:
@@ -287,6 +288,7 @@ def _samples(
     typed = {text.split("=")[0] for text in data.inputs or ()}
     name = data.data or (None if typed >= {value.name for value in session.get_inputs()} else bundled)
     if name is None:
+        data.check_without_data()
         arrays = data.arrays(session.graph, data.preprocessing(base), max_elements)
         return [arrays], data.applied(base, session.graph)
     found: list[dict[str, Any]] = []

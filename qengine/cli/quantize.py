@@ -14,7 +14,8 @@ from qengine.cli.output.progress import status
 from qengine.cli.output.quantize import as_json, as_table
 from qengine.cli.pixels import with_scale_notes
 from qengine.data import zoo
-from qengine.data.provenance import provenance_in_file, provenance_of
+from qengine.data.datasets import provenance_of
+from qengine.data.provenance import provenance_in_file
 from qengine.errors import OptionError
 from qengine.model.formats.files import read_formats
 from qengine.model.loader import load
@@ -81,6 +82,8 @@ def quantize(
     name = data.data or (model if entry else None)
     if name is None and ((given is None and qformat is None) or reads_data):
         raise OptionError("--data is needed: give the samples to choose formats or corrections on")
+    if name is None:
+        data.check_without_data()
     with status(f"quantizing {model}", quiet=command.quiet), np.errstate(all="ignore"):
         graph = load(zoo.path_of(model))
         base = data.base(model, graph, formats)

@@ -35,7 +35,7 @@ def parse(path: str, command: Any, ctx: Any, args: list[str], parse_args: Parse)
     QEngineError
         If the file is not valid, or what it gives does not fit the command.
     """
-    typed = _typed(command.make_parser(ctx).parse_args(args=list(args))[0])
+    typed = typed_values(command.make_parser(ctx).parse_args(args=list(args))[0])
     name = " ".join(ctx.command_path.split()[1:])
     project = read_project(path)
     found = taken(project, name, options_of(command.get_params(ctx)), typed)
@@ -56,7 +56,7 @@ def parse(path: str, command: Any, ctx: Any, args: list[str], parse_args: Parse)
     return rest
 
 
-def _typed(parsed: Mapping[str, Any]) -> dict[str, Any]:
+def typed_values(parsed: Mapping[str, Any]) -> dict[str, Any]:
     """Return what was typed: a parser has another value than a text, a number or a list where nothing was."""
     return {
         name: value

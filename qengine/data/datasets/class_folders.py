@@ -111,7 +111,8 @@ def _numbering(folder: Path, present: Sequence[str], count: int | None) -> _Numb
             f"the model {count} classes; say which are meant with --labels FILE, folders whose names are numbers, or a "
             f"{CLASSES_FILE} in the folder with the names of all {count} classes, one a line{_FEATURES}",
         )
-    note = f"classes: {len(present)} folders in the order of their names, 0 is '{present[0]}'"
+    folders = f"{len(present)} folder{'s' * (len(present) > 1)}"
+    note = f"classes: {folders} in the order of their names, 0 is '{present[0]}'"
     return _Numbering({name: i for i, name in enumerate(present)}, tuple(present), note)
 
 

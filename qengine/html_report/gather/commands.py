@@ -22,12 +22,11 @@ def commands(
 ) -> Iterator[CommandFacts]:
     """Yield the command lines of the parts that a report has."""
     words = _Words(subject)
-    yield words.command("model", "inspect", words.arithmetic)
     if subject.dataset is not None:
         yield words.command("report", "report", [*words.data, *words.typed, *words.compared, "-o", "report.html"])
-    if subject.origin.startswith("chosen"):
-        bits = ["--bits", str(subject.options.bits)] if subject.options.bits is not None else []
-        yield words.command("formats", "calibrate", [*words.data, *bits, *words.target, "-o", words.formats_file])
+    if subject.origin.startswith("chosen"):  # before all commands that read the formats
+        yield words.command("formats", "calibrate", [*words.calibrated, "-o", words.formats_file])
+    yield words.command("model", "inspect", words.arithmetic)
     if accuracy is not None and accuracy.fixed is not None:
         yield words.command("accuracy", "sweep", [*words.data, *words.swept, "-o", "results"])
     if accuracy is not None and accuracy.targets:
@@ -60,7 +59,10 @@ class _Words:
             *_number("--batch", options.batch),
         ]
         self.data = [*self.data_without_limit, *_number("--limit", options.limit)]
+        batch = subject.dataset.batch if subject.dataset is not None and options.batch is None else 1
+        fed = [*self.data, *(_number("--batch", batch) if batch > 1 else [])]  # formats depend on the number of runs
         self.target = [] if settings.target is None else ["--target", _target(settings.target)]
+        self.calibrated = [*fed, *_number("--bits", options.bits), *self.target]
         rules = [*self.target, *_text("--rounding", settings.rounding), *_text("--overflow", settings.overflow)]
         rules += _number("--accumulator-bits", settings.accumulator_bits)
         formats = [*_text("--qformat", settings.qformat), *_text("--weight-qformat", settings.weight_qformat)]

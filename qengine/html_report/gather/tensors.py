@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from itertools import islice
 from math import isfinite
 from typing import Any
 
@@ -36,10 +35,11 @@ def measured_tensors(subject: Subject) -> tuple[BlameFacts, tuple[TensorFacts, .
     )
     batch = subject.dataset.batch
     runs = min(runs, max(_MAX_SAMPLES // batch, 1), -(-len(subject.dataset) // batch))
+    part = subject.dataset.regrouped(None, runs * batch)  # which a command with --limit takes too
     counts: list[int] = []
 
     def feeds() -> Iterator[Mapping[str, Any]]:
-        for one in islice(subject.dataset.batches() if subject.dataset else (), runs):
+        for one in part.batches():
             counts.append(one.count)
             yield one.feeds
 

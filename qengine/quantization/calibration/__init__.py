@@ -6,8 +6,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack
 
-from qengine.data.datasets import DataKeywords, data_keywords, graph_of, runs_of
-from qengine.data.provenance import provenance_of
+from qengine.data.datasets import DataKeywords, data_keywords, graph_of, provenance_of, runs_of
 from qengine.data.scale_check import notes_on_runs
 from qengine.keywords import check_keywords, options_with
 from qengine.quantization.calibration.choose import Method

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from qengine.atomic_files import replacing
-from qengine.data.datasets import DataKeywords, data_keywords, graph_of, runs_of
-from qengine.data.provenance import Provenance, provenance_of
+from qengine.data.datasets import DataKeywords, data_keywords, graph_of, provenance_of, runs_of
+from qengine.data.provenance import Provenance
 from qengine.data.scale_check import notes_on_runs
 from qengine.errors import OptionError
 from qengine.keywords import check_keywords, options_with

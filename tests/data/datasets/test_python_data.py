@@ -138,6 +138,21 @@ def test_a_generator_is_asked_only_for_what_is_used():
     assert len(asked) == 5
 
 
+@pytest.mark.parametrize("limit", [2, 3, None])
+def test_labels_of_all_samples_go_with_a_limit(limit):
+    labels = np.arange(len(X)) % 2
+    for found in (
+        open_dataset(iter(X), FLAT, labels=labels, limit=limit),
+        open_dataset((iter(X), labels), FLAT, limit=limit),
+        open_dataset([X[:2], X[2:]], FLAT, labels=labels.tolist(), limit=limit),
+    ):
+        assert found.labels.tolist() == labels[:limit].tolist()
+    with pytest.raises(FeedError, match="one for each"):
+        open_dataset(iter(X), FLAT, labels=labels[:-1])
+    with pytest.raises(FeedError, match="one for each"):
+        open_dataset(iter(X), FLAT, labels=[*labels, 0])
+
+
 def test_feeds_are_read_lazily_and_once():
     asked = []
 

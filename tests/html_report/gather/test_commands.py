@@ -28,11 +28,24 @@ def files(tmp_path, monkeypatch):
 
 def test_absolute_paths_lose_their_folders(files):
     found = commands(*files, limit=4)
-    assert found["formats"] == "qengine calibrate model.onnx --data data.npz --limit 4 -o formats.json"
+    assert found["formats"] == "qengine calibrate model.onnx --data data.npz --limit 4 --batch 4 -o formats.json"
     assert found["curve"] == "qengine sweep model.onnx --data data.npz --limit 4 --bits 4 -o results"
     assert "--limit 4 --curve 4 --targets none --quick" in found["report"].replace(
         "--targets none --curve 4", "--curve 4 --targets none"
     )
+
+
+def test_the_formats_are_those_of_their_command(files):
+    options = {**QUICK, "curve": [], "limit": 4}
+    written = qengine.report(*files, **options)
+    words = [one.text for one in written.facts.commands]
+    made = next(i for i, text in enumerate(words) if text.startswith("qengine calibrate"))
+    assert not any("formats.json" in text for text in words[:made])
+    batch = int(words[made].split(" --batch ")[1].split()[0])
+    assert batch > 1
+    formats = qengine.calibrate(files[0], files[1], limit=4, batch=batch).formats
+    again = qengine.report(*files, formats=formats, **options)
+    assert {t.name: t.format for t in written.facts.tensors} == {t.name: t.format for t in again.facts.tensors}
 
 
 def test_given_formats_and_rules_are_repeated(files):
