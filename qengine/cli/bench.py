@@ -12,6 +12,7 @@ from qengine.cli.operators import run_files
 from qengine.cli.output.bench import kernels_record, kernels_table, report_record, report_table
 from qengine.cli.output.progress import status
 from qengine.cli.panels import INPUTS, RUN
+from qengine.cli.pixels import with_scale_notes
 from qengine.cli.session import open_session
 from qengine.data import zoo
 from qengine.errors import OptionError
@@ -101,6 +102,7 @@ def bench(
         pixels = source.applied(base, session.graph, others=sample.pixels_beside(given) if sample else ())
         feeds = with_inputs(session, {**(sample.feeds if sample else {}), **given})
     with status(f"measuring {model}", quiet=command.quiet), np.errstate(all="ignore"):
+        pixels = with_scale_notes(pixels, base, session, feeds, fixed.formats)
         executor = executor_of(session, feeds)
         bits = longest_word(session)
         rivals = rival_runs(names, RivalSetup(path, feeds, bits, executor.threads))

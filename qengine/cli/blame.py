@@ -19,8 +19,8 @@ from qengine.cli.output.progress import progress, status
 from qengine.cli.pixels import with_scale_notes
 from qengine.cli.session import open_session
 from qengine.data import zoo
-from qengine.data.datasets import Dataset
-from qengine.data.provenance import Provenance, provenance_of
+from qengine.data.datasets import Dataset, provenance_of
+from qengine.data.provenance import Provenance
 from qengine.errors import OptionError, did_you_mean
 from qengine.model.formats.files import format_to_json, write_formats
 from qengine.results import csv_text, write_text

@@ -15,9 +15,8 @@ from qengine.cli.output.progress import progress, status
 from qengine.cli.pixels import with_scale_notes
 from qengine.data import zoo
 from qengine.data.applied import Applied
-from qengine.data.datasets import Dataset
+from qengine.data.datasets import Dataset, provenance_of
 from qengine.data.datasets.runs import feeds_of
-from qengine.data.provenance import provenance_of
 from qengine.errors import OptionError
 from qengine.model.loader import load
 from qengine.quantization.calibration import Calibration, choose_formats, observe

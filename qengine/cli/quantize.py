@@ -14,7 +14,8 @@ from qengine.cli.output.progress import status
 from qengine.cli.output.quantize import as_json, as_table
 from qengine.cli.pixels import with_scale_notes
 from qengine.data import zoo
-from qengine.data.provenance import provenance_in_file, provenance_of
+from qengine.data.datasets import provenance_of
+from qengine.data.provenance import provenance_in_file
 from qengine.errors import OptionError
 from qengine.model.formats.files import read_formats
 from qengine.model.loader import load
@@ -103,5 +104,6 @@ def quantize(
             writes=writes,  # type: ignore[arg-type]
             provenance=provenance,
         )
+        quantized = replace(quantized, data_notes=())  # the pixels have them
         quantized.write_model(out)
     return (as_json if command.json else as_table)(model, out, recipe, pixels, quantized)

@@ -143,6 +143,7 @@ def report(
         batch=data.batch,
         limit=data.limit,
         notes=pixels.notes,
+        inputs_shown=data.inputs or (),
         formats_name=None if fixed.formats is None else str(fixed.formats),
     )
 

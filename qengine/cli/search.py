@@ -19,7 +19,7 @@ from qengine.cli.output.progress import progress, status
 from qengine.cli.output.search import as_json, as_tables
 from qengine.cli.pixels import with_scale_notes
 from qengine.data import zoo
-from qengine.data.provenance import provenance_of
+from qengine.data.datasets import provenance_of
 from qengine.errors import OptionError
 from qengine.model.loader import load
 from qengine.quantization.calibration import CalibrationOptions
@@ -79,7 +79,8 @@ def search(
             calibration=calibration,
             progress=lambda name, total: progress(f"{model}: {name}", total, quiet=command.quiet),
         )
-    result = replace(result, provenance=provenance_of(model, dataset))
+    notes = tuple(note for note in result.notes if note not in pixels.notes)
+    result = replace(result, provenance=provenance_of(model, dataset), notes=notes)
     if out is not None:
         result.save(out)
     if keep is not None and result.is_complete:

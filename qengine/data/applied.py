@@ -10,10 +10,12 @@ from pathlib import PurePath
 from typing import Any
 
 from qengine.data.preprocessing import Preprocessing
-from qengine.data.provenance import Provenance, provenance_in_file, provenance_in_model
+from qengine.data.provenance import Provenance, provenance_in_file, provenance_in_formats, provenance_in_model
 from qengine.data.zoo import Entry
 from qengine.errors import OptionError
+from qengine.model.formats.files import RecordedFormats
 from qengine.model.graph import Graph
+from qengine.runtime.session import InferenceSession
 
 FormatsFiles = str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None
 """A formats file, several, or none."""
@@ -43,7 +45,7 @@ class Base:
 
 
 def base_of(
-    formats: FormatsFiles = None,
+    formats: FormatsFiles | RecordedFormats = None,
     graph: Graph | None = None,
     entry: Entry | None = None,
     *,
@@ -54,7 +56,7 @@ def base_of(
     Parameters
     ----------
     formats
-        Formats file, or several of them.
+        Formats file, several of them, or formats that were read.
     graph
         The model, which records it where it was quantized.
     entry
@@ -67,10 +69,12 @@ def base_of(
     QEngineError
         If a file cannot be read, or two record preprocessings that differ.
     """
-    paths = [formats] if isinstance(formats, str | os.PathLike) else [*(formats or ())]
     found: list[Base] = []
-    for path in paths:
-        found += _recorded(provenance_in_file(path), PurePath(path).name)
+    if isinstance(formats, RecordedFormats):
+        found += _recorded(provenance_in_formats(formats), formats.origin)
+    else:
+        for path in [formats] if isinstance(formats, str | os.PathLike) else [*(formats or ())]:
+            found += _recorded(provenance_in_file(path), PurePath(path).name)
     if graph is not None:
         found += _recorded(provenance_in_model(graph, model), PurePath(model).name)
     for one in found[1:]:
@@ -84,10 +88,10 @@ def base_of(
     return Base() if entry is None else Base(entry.preprocessing, entry.name)
 
 
-def recorded_in_model(graph: Graph) -> Preprocessing | None:
-    """Return the preprocessing that the file of a model records; None where it records none."""
-    found = provenance_in_model(graph)
-    return None if found is None else found.preprocessing
+def base_of_session(session: InferenceSession, entry: Entry | None = None) -> Base:
+    """Return the preprocessing that the formats file or the model of a session records; see `base_of`."""
+    formats = session.options.formats
+    return base_of(formats if isinstance(formats, RecordedFormats) else None, session.graph, entry)
 
 
 def base_of_manifest(manifest: Mapping[str, Any], folder: str | os.PathLike[str]) -> Base:

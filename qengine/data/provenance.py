@@ -10,14 +10,11 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Any
 
-import qengine
-from qengine.data.datasets.dataset import Dataset
 from qengine.data.preprocessing import Preprocessing
 from qengine.errors import OptionError
-from qengine.model.formats.files import read_record
+from qengine.model.formats.files import RecordedFormats, read_record
 from qengine.model.graph import RECORD, Graph
 
 
@@ -62,14 +59,6 @@ class Provenance:
         return cls(**texts, preprocessing=preprocessing)
 
 
-def provenance_of(model: str | os.PathLike[str], data: object) -> Provenance | None:
-    """Return the provenance of formats that are chosen on data; None for data that is not a `Dataset`."""
-    if not isinstance(data, Dataset):
-        return None
-    applied = data.preprocessing if data.reads_pixels else None
-    return Provenance(qengine.__version__, PurePath(model).name, PurePath(data.name).name, applied)
-
-
 def provenance_in_file(path: str | os.PathLike[str]) -> Provenance | None:
     """Return the provenance that a formats file records; None where it records none.
 
@@ -80,6 +69,11 @@ def provenance_in_file(path: str | os.PathLike[str]) -> Provenance | None:
     """
     record = read_record(path)
     return None if record is None else Provenance.from_record(record, f"formats file {path}")
+
+
+def provenance_in_formats(formats: RecordedFormats) -> Provenance | None:
+    """Return the provenance that formats record; None where they record none, or raise OptionError."""
+    return None if formats.record is None else Provenance.from_record(formats.record, formats.origin)
 
 
 def provenance_in_model(graph: Graph, name: str = "the model") -> Provenance | None:

@@ -12,7 +12,7 @@ from qengine.errors import OptionError, did_you_mean
 from qengine.kernels.isa import REFERENCE, Isa, available, choose
 from qengine.memory import MAX_ELEMENTS, parse_size
 from qengine.model.formats.assign import FormatRequest
-from qengine.model.formats.files import FormatsByName, read_formats, without_record
+from qengine.model.formats.files import FormatsByName, RecordedFormats, read_formats
 from qengine.model.rules import Modes, Rules
 from qengine.model.steps import ISLANDS
 from qengine.qformat import QFormat, overflow_mode, rounding_mode
@@ -241,4 +241,4 @@ def _read(formats: Formats | None) -> FormatsByName | None:
         return read_formats(formats)
     if formats is not None and not isinstance(formats, Mapping):
         raise OptionError(f"formats must be a mapping of tensor names or a path, not {type(formats).__name__}")
-    return None if formats is None else without_record(formats)
+    return None if formats is None else RecordedFormats.of(formats)

@@ -1,18 +1,20 @@
 """Preprocessing that is recorded, bundled or typed: which one holds, and which are refused."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import onnx
 import pytest
-from networks import network
+from networks import network, weights
+from PIL import Image
 
 import qengine
 from qengine import zoo
 from qengine.data.applied import Applied, Base, applied, base_of, base_of_manifest
-from qengine.data.datasets import open_dataset
+from qengine.data.datasets import open_dataset, provenance_of, runs_of
 from qengine.data.preprocessing import Preprocessing
-from qengine.data.provenance import Provenance, provenance_in_file, provenance_in_model, provenance_of
+from qengine.data.provenance import Provenance, provenance_in_file, provenance_in_model
 from qengine.errors import OptionError
 from qengine.model.formats.files import write_formats
 from qengine.model.loader import load
@@ -143,3 +145,77 @@ def test_a_damaged_record_is_one_line(tmp_path, known):
 def test_manifests(tmp_path):
     assert base_of_manifest({"preprocessing": HALF.record()}, "a/pack") == Base(HALF, "pack", is_recorded=True)
     assert base_of_manifest({"preprocessing": None}, "pack") == base_of_manifest({}, "pack") == Base()
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    """A model, pictures, and a formats file that records how they were read."""
+    folder = tmp_path_factory.mktemp("recorded")
+    model = network(
+        [("GlobalAveragePool", "x", "p"), ("Flatten", "p", "f"), ("MatMul", "f w", "y")],
+        inputs={"x": ["N", 3, 8, 8]},
+        constants={"w": weights(3, 4)},
+    )
+    (folder / "m.onnx").write_bytes(model)
+    (folder / "photos").mkdir()
+    for seed in range(4):
+        pixels = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / "photos" / f"{seed}.png")
+    scale = Preprocessing.of(mean=(0.5, 0.4, 0.6), std=0.25)
+    found = qengine.calibrate(folder / "m.onnx", folder / "photos", preprocessing=scale)
+    found.save(folder / "f.json")
+    return folder, found, scale
+
+
+RUNS = {
+    "evaluate": lambda session, data, **options: qengine.evaluate(session, data, **options).fixed["sqnr"],
+    "blame": lambda session, data, **options: qengine.blame(session, data, **options).sqnr_db,
+    "compare": lambda session, data, **options: qengine.compare(session, session, data, **options).equal,
+    "open_dataset": lambda session, data, **options: [
+        feeds["x"].tolist() for feeds in qengine.open_dataset(data, session, **options)
+    ],
+}
+
+
+@pytest.mark.parametrize("form", ["file", "calibration", "read", "replaced"])
+@pytest.mark.parametrize("name", RUNS)
+def test_a_session_reads_pixels_as_its_formats_record(photographs, name, form):
+    folder, calibration, scale = photographs
+    forms = {"calibration": calibration, "read": json.loads((folder / "f.json").read_text())}
+    session = qengine.InferenceSession(folder / "m.onnx", formats=forms.get(form, folder / "f.json"))
+    if form == "replaced":
+        session = session.with_options(replace(session.options, threads=1))
+    data, run = folder / "photos", RUNS[name]
+    unrecorded = qengine.InferenceSession(folder / "m.onnx", formats=calibration.formats)
+    assert run(session, data) == run(unrecorded, data, preprocessing=scale)
+    opened = open_dataset(data, unrecorded)
+    for given, options in ((data, {"preprocessing": Preprocessing()}), (opened, {})):
+        with pytest.raises(OptionError, match=r"numbers are pixels 0\.\.255, and .* was made with"):
+            run(session, given, **options)
+
+
+def test_pictures_one_by_one_are_read_as_formats_record(photographs):
+    folder, _, scale = photographs
+    session = qengine.InferenceSession(folder / "m.onnx", formats=folder / "f.json")
+    pictures = [Image.open(path) for path in sorted((folder / "photos").iterdir())]
+    expected = [feeds["x"] for feeds in open_dataset(folder / "photos", session.graph, preprocessing=scale)]
+    assert np.array_equal([feeds["x"] for feeds in runs_of(iter(pictures), session)], expected)
+    numbers = [np.zeros((1, 3, 8, 8), np.float32)]
+    assert len(list(runs_of(iter(numbers), session, {"preprocessing": Preprocessing()}))) == 1
+    with pytest.raises(OptionError, match=r"f\.json was made with"):
+        list(runs_of(iter(pictures), session, {"preprocessing": Preprocessing()}))
+
+
+def test_a_report_and_a_pack_read_pixels_as_formats_record(photographs, tmp_path):
+    folder, _, scale = photographs
+    quick = {"quick": True, "curve": [], "targets": [], "formats": folder / "f.json"}
+    facts = qengine.report(folder / "m.onnx", folder / "photos", tmp_path / "r.html", **quick).facts
+    session = qengine.InferenceSession(folder / "m.onnx", formats=folder / "f.json")
+    assert facts.data.preprocessing == scale.described()
+    assert facts.accuracy.fixed.figures["sqnr_db"] == qengine.evaluate(session, folder / "photos").fixed["sqnr"]
+    with pytest.raises(OptionError, match=r"f\.json was made with"):
+        qengine.report(
+            folder / "m.onnx", folder / "photos", tmp_path / "r.html", preprocessing=Preprocessing(), **quick
+        )
+    pack = qengine.export_vectors(session, folder / "photos", tmp_path / "pack", limit=1)
+    assert pack.manifest["preprocessing"] == json.loads(json.dumps(scale.record()))

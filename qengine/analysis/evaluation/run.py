@@ -16,7 +16,7 @@ from qengine.analysis.evaluation.samples import Classes, WorstSamples
 from qengine.analysis.paired_run import ComparedOutput, run_paired
 from qengine.analysis.report import RunTotals
 from qengine.data import zoo
-from qengine.data.applied import Base, applied, base_of
+from qengine.data.applied import Base, applied, base_of_session
 from qengine.data.datasets import Batch, Dataset, Labels, in_fast_batches, open_dataset
 from qengine.data.preprocessing import Preprocessing
 from qengine.data.scale_check import scale_notes
@@ -109,8 +109,7 @@ def evaluate(
     check_keywords("evaluate", keywords, SessionKeywords)
     began = time.perf_counter()
     session = _session(model, keywords)
-    formats = keywords.get("formats")
-    base = _base(model, session, data, formats if isinstance(formats, str | os.PathLike) else None)
+    base = _base(model, session, data)
     dataset, names = _opened(model, session, data, labels, preprocessing or base.preprocessing, inputs, batch, limit)
     scale = preprocessing or dataset.preprocessing
     pixels = applied(base, dataset.preprocessing, dataset.pixels, typed=("preprocessing",) if preprocessing else ())
@@ -122,7 +121,7 @@ def evaluate(
                     work.note(
                         scale_notes(session, one.feeds, pixels, base, has_formats=session.options.formats is not None)
                     )
-                work.add(one, has_labels=dataset.labels is not None)
+                work.add(one, dataset.labels)
             except OptionError:
                 raise
             except QEngineError as error:
@@ -141,11 +140,11 @@ def _session(model: Any, keywords: Mapping[str, Any]) -> InferenceSession:
     return InferenceSession(known, options_with(SessionOptions, None, keywords))
 
 
-def _base(model: Any, session: InferenceSession, data: Any, formats: str | os.PathLike[str] | None) -> Base:
+def _base(model: Any, session: InferenceSession, data: Any) -> Base:
     """Return the preprocessing that holds where none is given."""
     names = [one for one in (data, model) if isinstance(one, str)]
     entry = next((zoo.ENTRIES[name] for name in names if name in zoo.ENTRIES), None)
-    return base_of(formats, session.graph, entry)
+    return base_of_session(session, entry)
 
 
 def _opened(
@@ -208,8 +207,8 @@ class _Evaluation:
         """Add remarks for the user."""
         self._notes |= dict.fromkeys(notes)
 
-    def add(self, batch: Batch, *, has_labels: bool) -> None:
-        """Run a batch, and add its figures."""
+    def add(self, batch: Batch, labels: NDArray[np.int64] | None) -> None:
+        """Run a batch, and add its figures; the labels are those of all samples."""
         if self._session.in_fixed_point:
             run = run_paired(self._fixed, self._float32, batch.feeds, self._outputs)
             self._totals.add(run)
@@ -222,7 +221,7 @@ class _Evaluation:
         if self._collect is not None:
             self._collect(found)
         if not self._samples:
-            self._begin(batch, exact, has_labels=has_labels)
+            self._begin(batch, exact, labels)
         float32, fixed = self._meters
         float32.add(batch, exact, exact)
         name = self._output
@@ -233,12 +232,13 @@ class _Evaluation:
             self._classes.add(real[name] if self._session.in_fixed_point else None, exact[name], batch.labels)
         self._samples += batch.count
 
-    def _begin(self, batch: Batch, exact: Outputs, *, has_labels: bool) -> None:
+    def _begin(self, batch: Batch, exact: Outputs, labels: NDArray[np.int64] | None) -> None:
         """Find the task, and the metrics that the data has."""
+        has_labels = labels is not None
         self._task, self._output = task_of(
             exact, has_labels=has_labels, targets=batch.targets, preprocessing=self._preprocessing
         )
-        check_labels(self._task, self._output, exact, batch.labels)
+        check_labels(self._task, self._output, exact, labels)
         for name in self._required:
             found = find_metric(name, self._task, has_labels=has_labels)
             if found.check is not None:

@@ -6,7 +6,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -25,9 +25,9 @@ from qengine.analysis.search.sensitivity import measure_sensitivity
 from qengine.analysis.search.split import split
 from qengine.analysis.search.units import ACTIVATION, CONSTANT, Units, formats_of, units_of
 from qengine.analysis.sweep.shared_results import Float32Outputs, ensure_float32
-from qengine.data.datasets import Dataset, graph_of, in_fast_batches, open_dataset
+from qengine.data.datasets import Dataset, graph_of, in_fast_batches, open_dataset, provenance_of
 from qengine.data.datasets.runs import Runs, feeds_of
-from qengine.data.provenance import provenance_of
+from qengine.data.scale_check import notes_on_runs
 from qengine.errors import OptionError, UnsupportedError
 from qengine.keywords import check_keywords, options_with
 from qengine.metrics.declaration import find_metric
@@ -133,7 +133,9 @@ def search(
                     f"the data decides how this model runs ({reason}), and no tensor can be rounded alone; "
                     "choose word lengths for all at once instead (qengine sweep MODEL -o results)"
                 ) from None
-            return job.search(choices)
+            found = job.search(choices)
+    notes, _ = notes_on_runs(graph, dataset, session)
+    return replace(found, notes=(*notes, *found.notes))
 
 
 @dataclass(frozen=True)

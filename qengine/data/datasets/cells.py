@@ -143,7 +143,7 @@ def as_declared(array: NDArray[Any], declared: Value, label: str) -> NDArray[Any
     Raises
     ------
     FeedError
-        If the input takes whole numbers, and a number is not whole or beyond them.
+        If a number is beyond those that the input takes, or not whole where it takes whole ones.
     """
     wanted = declared.dtype
     if wanted is None or wanted == array.dtype or wanted.kind not in "biuf" or array.dtype.kind not in "biuf":
@@ -154,7 +154,10 @@ def as_declared(array: NDArray[Any], declared: Value, label: str) -> NDArray[Any
         if not ok.all():
             raise FeedError(f"{label} holds {array[~ok].flat[0]}, and input '{declared.name}' takes {wanted}")
     with np.errstate(over="ignore"):
-        return array.astype(wanted)
+        found = array.astype(wanted)
+    if wanted.kind == "f" and (beyond := np.isinf(found) & ~np.isinf(array)).any():
+        raise FeedError(f"{label} holds {array[beyond].flat[0]}, and input '{declared.name}' takes {wanted}")
+    return found
 
 
 def _storage(arrow_type: Any) -> Any:

@@ -64,6 +64,7 @@ class Source(ABC):
     classes : names of the classes, in the order of their numbers; () if they are unknown.
     are_labels_beside : whether the labels are in the names of folders or given apart, and not in the files.
     groups : number of the folder of each sample, in class folders; None without them.
+    is_cut : whether reading ended at a limit, so that there may be more samples, and labels of them.
     notes : remarks for the user on how the data is read, each one line.
     """
 
@@ -75,6 +76,7 @@ class Source(ABC):
     classes: tuple[str, ...] = ()
     are_labels_beside: bool = False
     groups: NDArray[np.int64] | None = None
+    is_cut: bool = False
     notes: tuple[str, ...] = ()
 
     @property
@@ -106,7 +108,7 @@ class Source(ABC):
     def contents(self, count: int) -> Iterator[bytes | memoryview]:
         """Yield what the first samples are made of, for a digest: by default the names and the bytes of the files."""
         for path in self.files(count):
-            yield f"\n{path.name} ".encode()
+            yield f"\n{path.name} ".encode(errors="surrogatepass")  # a name may be no text
             try:
                 with open_input(path) as file:
                     while block := file.read(_BLOCK):
@@ -186,6 +188,8 @@ class Dataset:
         step = -(-self._count // count)
         indices = range(0, self._count, step)
         whole = indices[: len(indices) - len(indices) % self.batch]  # a model may take nothing but full batches
+        if not whole and self.batch <= self._count:
+            whole = range(0, self._count, self._count // self.batch)[: self.batch]
         source = self._source.chosen(whole) if whole else None
         if source is None:
             yield from islice(self.batches(), 0, None, step)

@@ -46,6 +46,7 @@ class Gathered(Source):
         stackable = frozenset(name for name in self.names if name not in wanted.single)
         splits = bool(found) and all(_splits(one, stackable) for one in found)
         self.stacked = stackable if splits else frozenset()
+        self.is_cut = limit is not None and sum(one.count for one in found) >= limit
         self._items = [item for one in found for item in (_samples(one, stackable) if splits else [_whole(one)])]
         with_labels = [one.labels for one in found if one.labels is not None]
         if with_labels and len(with_labels) < len(found):

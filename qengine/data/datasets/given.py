@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import PurePath
 from typing import Any, TypedDict
 
+import qengine
+from qengine.data.applied import Base, applied
 from qengine.data.datasets.arrays import is_array, is_frame
 from qengine.data.datasets.dataset import Dataset
 from qengine.data.datasets.elements import elements_of
 from qengine.data.datasets.labels import Labels
-from qengine.data.datasets.opening import graph_of, is_pair, iterated, open_dataset
+from qengine.data.datasets.opening import base_for, graph_of, is_pair, iterated, open_dataset
 from qengine.data.datasets.wanted import Wanted
 from qengine.data.preprocessing import Preprocessing
+from qengine.data.provenance import Provenance
 from qengine.model.graph import Graph
 
 
@@ -66,24 +70,35 @@ def runs_of(
         If the data does not fit the model.
     """
     asked: dict[str, Any] = {name: value for name, value in (keywords or {}).items() if value is not None}
-    if isinstance(data, Dataset) and not asked:
-        return data
     graph = graph_of(model)
+    base = base_for(model, graph)
+    if isinstance(data, Dataset) and not asked:
+        applied(base, data.preprocessing, data.pixels)
+        return data
     is_plain = isinstance(data, str | os.PathLike | Dataset) or is_array(data) or is_frame(data) or is_pair(data)
     if isinstance(data, Mapping):
         if not asked and _is_run(data, graph):
             return [data]
     elif not is_plain and not set(asked) - {"preprocessing", "limit"}:
-        runs = _Runs(data, Wanted(graph, preprocessing=asked.get("preprocessing", Preprocessing())), asked.get("limit"))
+        wanted = Wanted(graph, preprocessing=asked.get("preprocessing", base.preprocessing))
+        runs = _Runs(data, wanted, asked.get("limit"), base)
         return list(runs) if again and isinstance(data, Iterator) else runs
-    return open_dataset(data, graph, **asked)
+    return open_dataset(data, model, **asked)
+
+
+def provenance_of(model: str | os.PathLike[str], data: object) -> Provenance | None:
+    """Return the provenance of formats that are chosen on data; None for data that is not a `Dataset`."""
+    if not isinstance(data, Dataset):
+        return None
+    own = data.preprocessing if data.reads_pixels else None
+    return Provenance(qengine.__version__, PurePath(model).name, PurePath(data.name).name, own)
 
 
 class _Runs:
     """Feeds of the elements of an iterable, each made when it is asked for."""
 
-    def __init__(self, data: Any, wanted: Wanted, limit: int | None) -> None:
-        self._data, self._wanted, self._limit = data, wanted, limit
+    def __init__(self, data: Any, wanted: Wanted, limit: int | None, base: Base) -> None:
+        self._data, self._wanted, self._limit, self._base = data, wanted, limit, base
         self._elements = iterated(data)  # which refuses other objects
         self._is_once = isinstance(data, Iterator)
 
@@ -94,6 +109,8 @@ class _Runs:
         for one in elements_of(elements, self._wanted):
             if self._limit is not None and count >= self._limit:
                 return
+            if one.has_pixels:
+                applied(self._base, self._wanted.preprocessing, one.feeds)
             yield one.feeds
             count += one.count
 

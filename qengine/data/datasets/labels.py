@@ -19,6 +19,7 @@ Labels = str | os.PathLike[str] | Mapping[str, Any] | Iterable[Any]
 """Labels that a user gives: a file, an array or list in the order of the samples, or a mapping by file name."""
 
 _SHOWN = 3
+_MOST = np.iinfo(np.int64).max
 
 
 def give_labels(source: Source, labels: Labels, data: str, number_of_classes: int | None) -> None:
@@ -58,6 +59,8 @@ def give_labels(source: Source, labels: Labels, data: str, number_of_classes: in
             )
         if classes and not source.classes:
             source.notes = (*source.notes, f"labels: {len(classes)} names in alphabetical order, 0 is '{classes[0]}'")
+    if source.is_cut:
+        numbers = numbers[: len(source)]
     if len(numbers) != len(source):
         raise FeedError(f"{what} are {len(numbers):,}, and data {data} has {len(source):,} samples: give one for each")
     check_range(numbers, what, number_of_classes)
@@ -66,7 +69,9 @@ def give_labels(source: Source, labels: Labels, data: str, number_of_classes: in
         source.notes = tuple(note for note in source.notes if not note.startswith(("classes: ", "no labels: ")))
         if source.labels is None or not np.array_equal(source.labels, numbers):
             classes = ()  # the names are in the order of the folders
-    elif source.labels is not None and not np.array_equal(source.labels, numbers):
+    elif source.labels is None:
+        source.notes = tuple(note for note in source.notes if not note.startswith("no labels: "))
+    elif not np.array_equal(source.labels, numbers):
         raise FeedError(f"{what} differ from the labels that data {data} holds itself: leave one of them out")
     source.labels, source.classes, source.are_labels_beside = numbers, classes, True
 
@@ -90,6 +95,8 @@ def whole_numbers(array: NDArray[Any], what: str) -> NDArray[np.int64]:
         if bad.size:
             raise FeedError(f"{what} hold {array[bad[0]]} at {bad[0]}, and labels are whole numbers of classes")
         array = rounded
+    elif array.dtype.kind == "u" and array.size and array.max() > _MOST:
+        raise FeedError(f"{what} hold {array.max()}, and labels are numbers of classes")
     elif array.dtype.kind not in "iub":
         raise FeedError(f"{what} hold {array.dtype}, and labels are whole numbers of classes, or their names")
     return array.astype(np.int64)
@@ -106,7 +113,7 @@ def check_range(labels: NDArray[np.int64], what: str, number_of_classes: int | N
         hint = "; they seem to be counted from 1" if least == 1 and most == number_of_classes else ""
         raise FeedError(
             f"{what} reach to {most}, and the model has {number_of_classes} classes, counted from 0 to "
-            f"{number_of_classes - 1}{hint}"
+            f"{number_of_classes - 1}{hint}; where its outputs are features and no scores, leave the labels out"
         )
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from qengine.checks import check_whole_number
 from qengine.data import zoo
+from qengine.data.applied import Base, applied, base_of, base_of_session
 from qengine.data.datasets.arrays import as_array, column_of, columns_of_frame, is_array, is_frame
 from qengine.data.datasets.columns import ColumnsSource
 from qengine.data.datasets.dataset import Dataset, Source, limited
@@ -60,8 +61,8 @@ def open_dataset(
         Labels that the data does not hold: an array or list, a file (.csv, .txt, .npy), a mapping by file name, or for
         a table the name of the column.
     preprocessing
-        Conversion of pixels (images and uint8 arrays) to numbers; None for that of a bundled set, and for 0..255
-        otherwise.
+        Conversion of pixels (images and uint8 arrays) to numbers; None for what the formats file of a session or a
+        quantized model records, or for that of a bundled set, and for 0..255 otherwise.
     fixed
         Inputs that are the same in every run, by name.
     batch
@@ -79,7 +80,8 @@ def open_dataset(
     Raises
     ------
     QEngineError
-        If there is no such data, or it does not fit the model or its labels.
+        If there is no such data, it does not fit the model or its labels, or its pixels become other numbers than
+        those that the formats come from.
 
     Examples
     --------
@@ -95,18 +97,20 @@ def open_dataset(
     for name, number in (("batch", batch), ("limit", limit)):
         if number is not None:
             check_whole_number(name, number, 1)
+    graph = graph_of(model)
+    base = base_for(model, graph)
     if isinstance(data, Dataset):
         if labels is not None or fixed or preprocessing not in (None, data.preprocessing):
             raise OptionError("data is a Dataset already: give labels, preprocessing and inputs to open_dataset")
+        applied(base, data.preprocessing, data.pixels)
         return data.regrouped(batch, limit)
-    graph = graph_of(model)
     same = _same_in_all(fixed, graph)
     entry = zoo.ENTRIES.get(data) if isinstance(data, str) else None
     column = labels if isinstance(labels, str) and Path(labels).suffix.lower() not in LABEL_SUFFIXES else None
     wanted = Wanted(
         graph,
         frozenset(same),
-        preprocessing or (entry.preprocessing if entry else Preprocessing()),
+        preprocessing or base.recorded or (entry.preprocessing if entry else Preprocessing()),
         max_elements,
         column,
     )
@@ -124,7 +128,9 @@ def open_dataset(
     count = len(source) if limit is None else min(limit, len(source))
     if labels is not None and column is None and count:
         give_labels(source, labels, name, wanted.number_of_classes)
-    return Dataset(name, limited(source, count), same, batch or _batch_of(source, graph, count), limit)
+    found = Dataset(name, limited(source, count), same, batch or _batch_of(source, graph, count), limit)
+    applied(base, found.preprocessing, found.pixels, typed=("preprocessing",) if preprocessing else ())
+    return found
 
 
 def graph_of(model: Any) -> Graph:
@@ -134,6 +140,13 @@ def graph_of(model: Any) -> Graph:
     if isinstance(model, InferenceSession):
         return model.graph
     return load(zoo.ENTRIES[model].path if isinstance(model, str) and model in zoo.ENTRIES else model)
+
+
+def base_for(model: Any, graph: Graph) -> Base:
+    """Return the preprocessing that a session or the file of a model records; of a graph alone, its caller knows it."""
+    if isinstance(model, InferenceSession):
+        return base_of_session(model)
+    return Base() if isinstance(model, Graph) else base_of(None, graph)
 
 
 @dataclass(frozen=True)

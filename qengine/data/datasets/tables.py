@@ -14,7 +14,7 @@ from qengine.data.datasets.arrow_files import SUFFIXES, TableFile
 from qengine.data.datasets.cells import Kind, array_of_cell, kind_of, sample_of
 from qengine.data.datasets.columns import ALIASES, LABELS, TARGETS
 from qengine.data.datasets.dataset import Item, Source
-from qengine.data.datasets.labels import listed
+from qengine.data.datasets.labels import listed, whole_numbers
 from qengine.data.datasets.wanted import Wanted
 from qengine.errors import FeedError, OptionError, did_you_mean
 from qengine.input_files import read_input
@@ -136,15 +136,28 @@ class TableSource(Source):
         names = feature.get("names") if isinstance(feature, Mapping) else None
         classes = tuple(map(str, names)) if isinstance(names, list) else ()
         if found and isinstance(found[0], str):
-            classes = classes or tuple(sorted(set(found)))
+            if not classes:
+                classes = tuple(sorted(set(found)))
+                if self._wanted.number_of_classes not in (None, len(classes)):
+                    self._note_unknown(column, classes)
+                    return None, ()
+                self.notes = (*self.notes, f"labels: {len(classes)} names in alphabetical order, 0 is '{classes[0]}'")
             number_of = {name: i for i, name in enumerate(classes)}
             if unknown := set(found) - set(number_of):
                 raise FeedError(f"{self._name}: column '{column}' holds '{min(unknown)}', which is not a class")
             found = [number_of[name] for name in found]
-        least, most = min(found, default=0), max(found, default=0)
-        if least < -(1 << 62) or most >= 1 << 62:
-            raise FeedError(f"{self._name}: column '{column}' holds {most}, and labels are numbers of classes")
-        return np.array(found, np.int64), classes
+        numbers = np.array(found, None if found else np.int64)
+        return whole_numbers(numbers, f"labels in column '{column}' of {self._name}"), classes
+
+    def _note_unknown(self, column: str, names: Sequence[str]) -> None:
+        """Note that names are not the classes of the model, or raise FeedError where the column was asked for."""
+        what = (
+            f"column '{column}' of {self._name} holds {len(names)} names ({listed(names)}), and the model has "
+            f"{self._wanted.number_of_classes} classes: give their numbers in a column or with --labels FILE"
+        )
+        if self._wanted.label_column is not None:
+            raise FeedError(what)
+        self.notes = (*self.notes, f"no labels: {what}")
 
 
 def _fed(cells: Sequence[tuple[Any, str, Kind]], declared: Value, wanted: Wanted) -> Any:

@@ -11,7 +11,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from qengine.atomic_files import check_folder, replacing_folder
-from qengine.data.applied import recorded_in_model
+from qengine.data.applied import base_of_session
 from qengine.data.datasets import ReadingKeywords, data_keywords, runs_of
 from qengine.data.preprocessing import Preprocessing
 from qengine.deploy.c.emit import source_files
@@ -106,7 +106,7 @@ def export_c(
     check_folder(folder, is_c_folder)
     reading = data_keywords({**keywords, "preprocessing": preprocessing})
     samples: list[Feeds] = [] if data is None else [dict(one) for one in runs_of(data, session, reading)]
-    preprocessing = preprocessing or recorded_in_model(session.graph)
+    preprocessing = preprocessing or base_of_session(session).recorded
     export = _Export(session, wanted, samples, shapes, command or _command(wanted), preprocessing)
     with session.limited(), np.errstate(all="ignore"):
         with working("generating C"):

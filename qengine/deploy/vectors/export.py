@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.atomic_files import check_folder, replacing_folder
-from qengine.data.applied import recorded_in_model
+from qengine.data.applied import base_of_session
 from qengine.data.datasets import ReadingKeywords, data_keywords, runs_of
 from qengine.data.preprocessing import Preprocessing
 from qengine.deploy.vectors.benches import write_benches
@@ -115,7 +115,7 @@ def export_vectors(
         vectors = export.vectors(source)
     with replacing_folder(folder, is_pack) as temporary:
         files = Files(temporary, wanted)
-        write_manifest(vectors, files, write_benches, preprocessing or recorded_in_model(session.graph))
+        write_manifest(vectors, files, write_benches, preprocessing or base_of_session(session).recorded)
     return Pack.read(folder)
 
 

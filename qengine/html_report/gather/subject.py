@@ -14,11 +14,12 @@ import numpy as np
 
 from qengine.analysis.inspection import Inspection, inspect_model
 from qengine.data import zoo
+from qengine.data.applied import applied, base_of
 from qengine.data.datasets import Dataset, in_fast_batches, open_dataset
 from qengine.data.preprocessing import Preprocessing
 from qengine.errors import OptionError
 from qengine.html_report.options import ReportOptions
-from qengine.model.formats.files import FormatsByName, format_to_json
+from qengine.model.formats.files import FormatsByName, RecordedFormats, format_to_json
 from qengine.model.graph import Graph
 from qengine.model.loader import load
 from qengine.progress import Progress
@@ -130,9 +131,14 @@ def open_subject(
     graph = load(zoo.path_of(path))
     given = path if data is None and entry else data
     name = os.fspath(given) if isinstance(given, str | os.PathLike) else None
-    if options.preprocessing is None and entry and name not in zoo.ENTRIES and not isinstance(data, Dataset):
-        options = replace(options, preprocessing=entry.preprocessing)
+    formats_read = settings.formats if isinstance(settings.formats, RecordedFormats) else None
+    recorded = base_of(formats_read, graph, zoo.ENTRIES.get(name or "") or entry, model=path)
+    typed = ("preprocessing",) if options.preprocessing else ()
+    if options.preprocessing is None and not isinstance(data, Dataset):
+        options = replace(options, preprocessing=recorded.preprocessing)
     dataset = _dataset(given if name is None else name, graph, options, settings) if given is not None else None
+    if dataset is not None:
+        applied(recorded, dataset.preprocessing, dataset.pixels, typed=typed)
     float32 = InferenceSession(graph, settings.in_float32()).in_float32()
     fixed, origin, formats = _in_fixed_point(graph, dataset, options, settings, progress)
     shown = options.shown or (path if entry else os.path.basename(path))  # noqa: PTH119 - a name may be odd

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from itertools import islice
 from math import isfinite
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 from qengine.analysis.blame import Blame, TensorBlame, blame
 from qengine.analysis.evaluation import Evaluation
 from qengine.html_report.facts import Bars, BlameFacts, TensorFacts
+from qengine.html_report.gather.commands import with_model
 from qengine.html_report.gather.subject import Subject
 from qengine.model.constant_roles import constant_roles
 from qengine.qformat import Format, QFormat
@@ -35,19 +35,19 @@ def measured_tensors(subject: Subject) -> tuple[BlameFacts, tuple[TensorFacts, .
     )
     batch = subject.dataset.batch
     runs = min(runs, max(_MAX_SAMPLES // batch, 1), -(-len(subject.dataset) // batch))
+    part = subject.dataset.regrouped(None, runs * batch)  # which a command with --limit takes too
     counts: list[int] = []
 
     def feeds() -> Iterator[Mapping[str, Any]]:
-        for one in islice(subject.dataset.batches() if subject.dataset else (), runs):
+        for one in part.batches():
             counts.append(one.count)
             yield one.feeds
 
     outputs = [name for name in subject.outputs() if name not in subject.fixed.graph.constants]
     with subject.progress("measuring each tensor|runs", runs) as advance, np.errstate(all="ignore"):
         found = blame(subject.fixed, feeds(), outputs=outputs, advance=advance)
-    facts = BlameFacts(
-        sum(counts), found.sqnr_db, found.rounded_db, found.constants_db, found.activations_db, found.verdict
-    )
+    verdict = tuple(with_model(subject, one) for one in found.verdict)
+    facts = BlameFacts(sum(counts), found.sqnr_db, found.rounded_db, found.constants_db, found.activations_db, verdict)
     return facts, tuple(_measured(found)), found.notes
 
 

@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import PurePath
 from typing import Any
 
 from qengine.atomic_files import write_text
@@ -25,7 +26,33 @@ FormatsByName = Mapping[str, Format | str | Sequence[QFormat | str]]
 """Formats by tensor name; a list gives a constant one format per channel, and a join one per part."""
 
 
-def read_formats(path: str | os.PathLike[str]) -> dict[str, Any]:
+class RecordedFormats(dict[str, Any]):
+    """Formats by tensor name, with what is recorded of the data that they come from.
+
+    Attributes
+    ----------
+    record : object that says from which data they come; None where nothing does.
+    origin : name of their file; "the formats" without one.
+    """
+
+    record: Mapping[str, Any] | None = None
+    origin: str = "the formats"
+
+    @classmethod
+    def of(cls, formats: Mapping[str, Any]) -> RecordedFormats:
+        """Return formats in memory, such as those of a calibration, with what they record."""
+        if isinstance(formats, RecordedFormats):
+            return formats
+        found = cls((name, value) for name, value in formats.items() if not _is_record(name, value))
+        provenance = getattr(formats, "provenance", None)
+        if provenance is not None:
+            found.record = provenance.record()
+        else:
+            found.record = next((value for name, value in formats.items() if _is_record(name, value)), None)
+        return found
+
+
+def read_formats(path: str | os.PathLike[str]) -> RecordedFormats:
     """Read the formats of a formats file; they are not parsed.
 
     Raises
@@ -33,7 +60,9 @@ def read_formats(path: str | os.PathLike[str]) -> dict[str, Any]:
     FormatError
         If the file cannot be read, is not a JSON object, or gives one name twice.
     """
-    return without_record(_object(path))
+    found = RecordedFormats.of(_object(path))
+    found.origin = PurePath(path).name
+    return found
 
 
 def read_record(path: str | os.PathLike[str]) -> dict[str, Any] | None:
@@ -44,12 +73,8 @@ def read_record(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     FormatError
         As `read_formats`.
     """
-    return next((value for name, value in _object(path).items() if _is_record(name, value)), None)
-
-
-def without_record(formats: Mapping[str, Any]) -> dict[str, Any]:
-    """Return formats as a file holds them without the object that says which data they come from."""
-    return {name: value for name, value in formats.items() if not _is_record(name, value)}
+    record = read_formats(path).record
+    return None if record is None else dict(record)
 
 
 def _is_record(name: Any, value: Any) -> bool:

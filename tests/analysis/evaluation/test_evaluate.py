@@ -141,6 +141,17 @@ def test_bad_options_are_refused(options, error, text):
         evaluate("digits", **options)
 
 
+@pytest.mark.parametrize("label", [-1, 10])
+@pytest.mark.parametrize("options", [{}, {"qformat": "Q2.2"}])
+def test_a_label_beyond_the_classes_is_refused_wherever_it_is(label, options):
+    sample = DIGITS.sample()
+    labels = sample.labels[:20].copy()
+    labels[15] = label
+    data = {"image": sample.feeds["image"][:20], "labels": labels}
+    with pytest.raises(FeedError, match="labels reach from"):
+        evaluate(DIGITS.path, data, batch=10, **options)
+
+
 def test_data_is_needed_for_a_model_that_has_none():
     with pytest.raises(OptionError, match="data is needed"):
         evaluate(DIGITS.path)

@@ -62,6 +62,11 @@ def test_batches_stay_whole(tmp_path, make, most):
     assert sum(batch.count for batch in batches) <= max(4, most + 4)
 
 
+def test_a_batch_larger_than_what_is_asked_for_is_spread_too(tmp_path):
+    dataset = open_dataset(files(tmp_path, 40), graph(8))
+    assert values(dataset.spread(3))[0] == list(range(0, 40, 5))
+
+
 def test_files_between_are_not_read(tmp_path):
     folder = files(tmp_path, 20)
     (tmp_path / "d" / "00" / "01.npy").write_bytes(b"damaged")

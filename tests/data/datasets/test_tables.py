@@ -142,6 +142,21 @@ def test_columns_of_labels(tmp_path):
         open_dataset(X, ROWS, labels="coarse")
 
 
+def test_names_that_are_not_the_classes_of_the_model(tmp_path):
+    weights, y = {"w": np.ones((3, 4), np.float32)}, {"y": (np.float32, ["N", 4])}
+    scores = load(network([("MatMul", "x w", "y")], inputs={"x": ["N", 3]}, constants=weights, values=y))
+    path = parquet(tmp_path, pa.table({"x": X.tolist(), "label": list("bcaab")}))
+    found = open_dataset(path, scores)
+    assert found.labels is None
+    assert "no labels: column 'label'" in found.notes[1]
+    assert "holds 3 names ('a', 'b', 'c'), and the model has 4 classes" in found.notes[1]
+    with pytest.raises(QEngineError, match="holds 3 names"):
+        open_dataset(path, scores, labels="label")
+    given = open_dataset(path, scores, labels=[0, 3, 1, 1, 0])
+    assert (given.labels.tolist(), len(given.notes)) == ([0, 3, 1, 1, 0], 1)
+    assert "3 names in alphabetical order, 0 is 'a'" in open_dataset(path, ROWS).notes[1]
+
+
 @pytest.mark.parametrize(
     ("columns", "graph", "message"),
     [
@@ -155,6 +170,10 @@ def test_columns_of_labels(tmp_path):
         ({"x": [{"bytes": b"no image", "path": "a"}]}, IMAGES, "row 0 of .*, column 'x' is not an image"),
         ({"x": [{"bytes": None, "path": "a"}]}, IMAGES, "row 0 of .* holds no bytes"),
         ({"x": [[1.0, 2.0, 3.0]] * 2, "label": [1, None]}, ROWS, "column 'label' has no label in row 1"),
+        ({"x": [[1.0, 2.0, 3.0]] * 2, "label": [1.0, 0.5]}, ROWS, "column 'label' of .* hold 0.5 at 1"),
+        ({"x": [[1.0, 2.0, 3.0]] * 2, "label": [1.0, np.nan]}, ROWS, "column 'label' of .* hold nan at 1"),
+        ({"x": [[1.0, 2.0, 3.0]], "label": pa.array([1 << 63], pa.uint64())}, ROWS, "hold 92233720368"),
+        ({"x": [[1.0, 1e300, 3.0]]}, ROWS, r"column 'x' holds 1e\+300, and input 'x' takes float32"),
         ({"x": pa.array([], pa.list_(pa.float32()))}, ROWS, "holds no samples"),
     ],
 )

@@ -27,6 +27,22 @@ def test_figures_are_those_of_an_evaluation(tmp_path):
     assert result.evaluation.fixed == expected.fixed
 
 
+def test_tensors_are_measured_on_as_many_samples_of_each_class(tmp_path, monkeypatch):
+    kind = classifier()
+    model, _ = kind.written(tmp_path)
+    folder = tmp_path / "classes"
+    for i, sample in enumerate(kind.samples["x"]):
+        (folder / f"{i // 3}").mkdir(parents=True, exist_ok=True)
+        np.save(folder / f"{i // 3}" / f"{i}.npy", sample)
+    monkeypatch.setattr("qengine.html_report.gather.tensors._MAX_SAMPLES", 4)
+    options = {"quick": True, "targets": [], "curve": [], "batch": 2}
+    found = qengine.report(model, folder, tmp_path / "r.html", qformat="Q1.3", **options).facts
+    session = qengine.InferenceSession(model, qformat="Q1.3")
+    assert found.blame.samples == 4
+    assert found.blame.sqnr_db == qengine.blame(session, folder, batch=2, limit=4).sqnr_db
+    assert any(one.text.endswith("--limit 4") for one in found.commands)
+
+
 def test_targets_and_the_curve_are_those_of_a_sweep(tmp_path):
     model, data = classifier().written(tmp_path)
     facts = qengine.report(model, data, tmp_path / "r.html", **QUICK).facts.accuracy
@@ -134,7 +150,7 @@ def test_the_summary_is_a_sentence(facts, gain, begin, step):
     assert found.startswith(begin)
     assert found.endswith(".")
     assert ("'a' is why" in found) == (gain >= 3)
-    assert step in next_step(facts, noisy(gain))
+    assert step in next_step(facts, noisy(gain), "qengine quantize MODEL -o q.onnx")
 
 
 def test_every_kind_has_a_summary(written):
@@ -148,3 +164,11 @@ def test_constants_have_their_roles(written):
     roles = {one.name: one.role for one in written("classifier")[0].facts.tensors}
     constants = {"w": "weights of the_c", "v": "weights of the_scores"}
     assert roles == {**dict.fromkeys(("x", "r", "p", "f", "scores"), ""), **constants}
+
+
+def test_the_classes_of_few_are_counted(written):
+    report, evaluation = written("classifier")[0].facts, written("classifier")[0].evaluation
+    found = report.accuracy.confusion
+    assert np.array_equal(found.counts, evaluation.confusion.fixed)
+    assert found.reference == str(evaluation.confusion.reference)
+    assert np.sum(found.counts) == report.accuracy.samples
