@@ -9,8 +9,9 @@ from typing import Any
 import typer
 
 from generators.markdown import Pages, code, escaped, page, table
-from qengine.cli.app import COMMANDS, GROUPS, application
-from qengine.cli.help_text import COMMAND_GROUPS, meaning_of, metavar_of, panels_of, parts_of
+from qengine.cli.app import application
+from qengine.cli.commands import COMMAND_GROUPS, COMMANDS, GROUPS
+from qengine.cli.help_text import meaning_of, metavar_of, panels_of, parts_of
 
 FOLDER = "reference/commands"
 

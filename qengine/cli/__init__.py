@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-from qengine.cli import completion
-from qengine.cli.typed import is_taken, remember
-from qengine.cli.typed_words import read_words, with_typed
+from qengine.cli.typed import remember, with_typed
+from qengine.cli.typed_words import read_words
 from qengine.cli.warnings_shown import show_warnings
 from qengine.errors import QEngineError
 
 _DONE, _ERROR, _INTERRUPTED = 0, 2, 130
+
+COMPLETION_VARIABLE = "_QENGINE_COMPLETE"
+"""Name of the environment variable in which a shell says complete_SHELL."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,7 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         interrupt.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if (asked := os.environ.get(completion.VARIABLE, "")).startswith("complete_"):
+    if (asked := os.environ.get(COMPLETION_VARIABLE, "")).startswith("complete_"):
+        from qengine.cli import completion  # slow, and no other command line needs it
+
         return completion.respond(asked)
     remember(words)
     _make_safe()
@@ -44,16 +48,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except QEngineError as error:
         return _fail(error)
     if words[:1] in (["--install-completion"], ["--show-completion"]):
+        from qengine.cli import completion
+
         completion.write_table()
     with _leaving_at_interrupt():
         app, abort = _application(words)
     try:
         answer = app(words or ["--help"], prog_name="qengine", standalone_mode=False)
         if isinstance(answer, str):
-            sys.stdout.write(with_typed(answer, words, has_project=is_taken("model")))
+            sys.stdout.write(with_typed(answer))
         sys.stdout.flush()
     except QEngineError as error:
-        return _fail(QEngineError(with_typed(str(error), words, has_project=is_taken("model"))))
+        return _fail(QEngineError(with_typed(str(error))))
     except (KeyboardInterrupt, abort):
         return _INTERRUPTED
     except (BrokenPipeError, SystemExit):  # Typer exits when the reader of its help has closed the pipe

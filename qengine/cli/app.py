@@ -10,22 +10,10 @@ import typer
 
 from qengine import __version__
 from qengine.cli.arguments import expanded
+from qengine.cli.commands import COMMANDS, GROUPS, WITHOUT_PROJECT
 from qengine.cli.help_text import Command, Group
 from qengine.cli.project.command import NoProject, ProjectCommand, ProjectFile, with_project
 from qengine.cli.project.find import without_project
-
-COMMANDS = (
-    *("init", "run", "inspect", "calibrate", "quantize", "sweep", "search", "report", "compare", "targets", "bench"),
-    "doctor",
-)
-"""The commands in the order of the help; each is the function of its name in the module of its name."""
-
-WITHOUT_PROJECT = ("init", "doctor")
-"""Commands that take nothing from a project file."""
-
-GROUPS = {"export": ("Write what a device or its team needs.", ("vectors", "c"))}
-"""Groups of commands: the help, and the names of the functions in the module of the group's name."""
-
 
 _HELP = """Run ONNX networks in float32 or in exact Qm.n fixed point, and find the formats that are good enough.
 

@@ -9,9 +9,10 @@ from qengine.analysis.bench import bench_kernels, executor_of, longest_word, mea
 from qengine.analysis.bench.rivals import NAMES, RivalSetup, check_names, rival_runs
 from qengine.cli import options
 from qengine.cli.operators import run_files
-from qengine.cli.options.panels import INPUTS, RUN
 from qengine.cli.output.bench import kernels_record, kernels_table, report_record, report_table
 from qengine.cli.output.progress import status
+from qengine.cli.panels import INPUTS, RUN
+from qengine.cli.pixels import with_scale_notes
 from qengine.cli.session import open_session
 from qengine.data import zoo
 from qengine.errors import OptionError
@@ -89,17 +90,19 @@ def bench(
     session = open_session(path, fixed.session_options(kernels))
     base = source.base(model, session.graph, fixed.formats)
     preprocessing = source.preprocessing(base)
+    samples = options.DataOptions(**vars(source), data=data, batch=batch)
     if data is not None:
-        samples = options.DataOptions(**vars(source), data=data, batch=batch)
         opened = samples.open(data, base, session.graph, kernels.max_elements)
         pixels = samples.applied(base, session.graph, opened)
         feeds = dict(next(iter(opened.batches())).feeds)
     else:
+        samples.check_without_data()
         given = source.arrays(session.graph, preprocessing, kernels.max_elements)
         sample = entry.sample(preprocessing) if entry else None
         pixels = source.applied(base, session.graph, others=sample.pixels_beside(given) if sample else ())
         feeds = with_inputs(session, {**(sample.feeds if sample else {}), **given})
     with status(f"measuring {model}", quiet=command.quiet), np.errstate(all="ignore"):
+        pixels = with_scale_notes(pixels, base, session, feeds, fixed.formats)
         executor = executor_of(session, feeds)
         bits = longest_word(session)
         rivals = rival_runs(names, RivalSetup(path, feeds, bits, executor.threads))

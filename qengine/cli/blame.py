@@ -14,7 +14,7 @@ from qengine.analysis.blame.plot import draw_histogram
 from qengine.analysis.figures import check_file, write
 from qengine.atomic_files import check_writable
 from qengine.cli import options
-from qengine.cli.output.blame import as_json, as_tables, write_csv
+from qengine.cli.output.blame import as_json, as_tables
 from qengine.cli.output.progress import progress, status
 from qengine.cli.pixels import with_scale_notes
 from qengine.cli.session import open_session
@@ -23,6 +23,7 @@ from qengine.data.datasets import Dataset, provenance_of
 from qengine.data.provenance import Provenance
 from qengine.errors import OptionError, did_you_mean
 from qengine.model.formats.files import format_to_json, write_formats
+from qengine.results import csv_text, write_text
 
 ALL, OVERVIEW = "all", "overview"
 """Values of --plot that stand for every tensor, and for one figure of all."""
@@ -96,7 +97,7 @@ class BlameOptions:
         """Write the requested files, formats with the data that they come from, and return their paths."""
         written = []
         if self.csv is not None:
-            write_csv(self.csv, result)
+            write_text(self.csv, csv_text(result.records()))
             written.append(str(self.csv))
         if self.suggested is not None:
             formats = {name: format_to_json(fmt) for name, fmt in result.better_formats().items()}

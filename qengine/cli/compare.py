@@ -13,6 +13,7 @@ from qengine.cli.answer import Answer
 from qengine.cli.operators import run_files
 from qengine.cli.output.compare import as_json, as_tables, dumps_as_json, dumps_as_tables, write_html
 from qengine.cli.output.progress import status
+from qengine.cli.pixels import with_scale_notes
 from qengine.cli.session import open_session
 from qengine.data import zoo
 from qengine.data.applied import Applied, Base, base_of_manifest
@@ -136,9 +137,11 @@ def compare(
             text = (dumps_as_json if command.json else dumps_as_tables)(both)
             return Answer(text, 0 if both.equal else 1)
         read = read_dump(dump)
-        subject, pixels = _subject(reference, data, compared, fixed, kernels)
+        subject, pixels, base = _subject(reference, data, compared, fixed, kernels)
         if not subject.samples:
             subject, pixels = _with_inputs(reference, subject, read, data, fixed.formats)
+        if subject.samples and base is not None:
+            pixels = with_scale_notes(pixels, base, subject.session, dict(subject.samples[0]), fixed.formats)
         learned = None if compared.learned is None else learn(subject, read, compared.order)
         result = compare_dump(subject, read, compared.order)
     written = _write(compared, result, learned)
@@ -161,17 +164,21 @@ def _subject(
     compared: CompareOptions,
     fixed: options.FixedPointOptions,
     kernels: options.KernelOptions,
-) -> tuple[Subject, Applied]:
-    """Return what a dump is compared with, and how the pixels of its inputs were read."""
+) -> tuple[Subject, Applied, Base | None]:
+    """Return what a dump is compared with, how the pixels of its inputs were read, and what holds by default.
+
+    The inputs of a pack are given, and have no preprocessing.
+    """
     if is_pack_folder(reference):
         if data != options.DataOptions():
             raise OptionError("a pack has its own inputs: leave out -i, --data and how they are read")
         if compared.model_of_pack is None:
             if fixed != options.FixedPointOptions():
                 raise OptionError("a pack has formats and rules of its own: leave them out, or give --model MODEL too")
-            return subject_of_pack(reference), Applied()
+            return subject_of_pack(reference), Applied(), None
         settings = fixed.session_options(kernels)
-        return subject_of_pack(reference, open_session(zoo.path_of(compared.model_of_pack), settings)), Applied()
+        session = open_session(zoo.path_of(compared.model_of_pack), settings)
+        return subject_of_pack(reference, session), Applied(), None
     if is_c_folder(reference):
         return _subject_of_c(reference, data, compared, fixed, kernels)
     if compared.model_of_pack is not None:
@@ -179,7 +186,8 @@ def _subject(
     session = open_session(zoo.path_of(reference), fixed.session_options(kernels))
     if not session.in_fixed_point:
         raise OptionError("a dump is compared with codes of fixed point: give a --qformat or --formats")
-    return _with_samples(reference, session, data, kernels, data.base(reference, session.graph, fixed.formats))
+    base = data.base(reference, session.graph, fixed.formats)
+    return *_with_samples(reference, session, data, kernels, base), base
 
 
 def _subject_of_c(
@@ -188,7 +196,7 @@ def _subject_of_c(
     compared: CompareOptions,
     fixed: options.FixedPointOptions,
     kernels: options.KernelOptions,
-) -> tuple[Subject, Applied]:
+) -> tuple[Subject, Applied, Base]:
     if compared.model_of_pack is None:
         if fixed != options.FixedPointOptions():
             raise OptionError("a network in C has its own formats: leave them out, or give --model MODEL too")
@@ -198,7 +206,7 @@ def _subject_of_c(
         found = subject_of_c(reference, open_session(zoo.path_of(compared.model_of_pack), settings))
     base = base_of_manifest(CProject.read(reference).manifest, reference)
     given, pixels = _with_samples(reference, found.session, data, kernels, base)
-    return Subject(found.session, given.samples, given.labels, found.aliases), pixels
+    return Subject(found.session, given.samples, given.labels, found.aliases), pixels, base
 
 
 def _with_samples(
@@ -210,6 +218,7 @@ def _with_samples(
         pixels = data.applied(base, session.graph, dataset)
         samples = [dict(batch.feeds) for batch in dataset.batches()]
         return Subject(session, samples, [str(i) for i in range(len(samples))]), pixels
+    data.check_without_data()
     given = data.arrays(session.graph, data.preprocessing(base), kernels.max_elements)
     needed = {value.name for value in session.get_inputs()}
     if given and needed - given.keys() and entry is None:

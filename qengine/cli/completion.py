@@ -18,9 +18,6 @@ from qengine import __version__
 from qengine.cli.model_names import tensor_names
 from qengine.cli.project.find import without_project
 
-VARIABLE = "_QENGINE_COMPLETE"
-"""Name of the environment variable in which a shell says complete_SHELL."""
-
 _FILE = "completion.json"
 _FILES = {
     **{"--formats": (".json",), "--target": (".toml",), "--targets": (".toml",), "--operators": (".py",)},

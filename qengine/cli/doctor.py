@@ -7,9 +7,9 @@ import typer
 from qengine.analysis.environment import environment
 from qengine.cli import options
 from qengine.cli.answer import Answer
-from qengine.cli.options.panels import RUN
 from qengine.cli.output.doctor import as_json, as_tables
 from qengine.cli.output.progress import status
+from qengine.cli.panels import RUN
 
 NoCheck = Annotated[
     bool,

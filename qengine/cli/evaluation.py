@@ -15,10 +15,10 @@ from qengine.cli import options
 from qengine.cli.options.fail_under import answer
 from qengine.cli.output.evaluation import EvaluationResult, as_json, as_tables
 from qengine.cli.output.progress import progress
+from qengine.cli.raw_outputs import check_raw, write_formats
 from qengine.data.preprocessing import Preprocessing
 from qengine.data.write import write_outputs
 from qengine.errors import OptionError
-from qengine.model.formats.files import format_to_json, write_formats
 from qengine.runtime.session import InferenceSession
 
 _ENDINGS = (".npz", ".npy")
@@ -38,25 +38,15 @@ class SavedOutputs:
     codes: bool
     _arrays: dict[str, list[NDArray[Any]]] = field(default_factory=dict)
 
-    def check(self, in_fixed_point: bool) -> None:
+    def check(self, session: InferenceSession) -> None:
         """Raise OptionError, before the first run, for outputs that could not be saved after the last."""
-        if self.codes and not in_fixed_point:
-            raise OptionError("--raw saves the codes of a run in fixed point: give a --qformat or --formats with it")
-        if self.codes and self.path is None:
-            raise OptionError("--raw saves codes: give a file with -o OUT")
+        if self.codes:
+            check_raw(self.path, session)
         if self.path is None:
             return
         if self.path.suffix.lower() not in _ENDINGS:
             raise OptionError(f"cannot write {self.path}: outputs of all samples are saved as .npz, or one as .npy")
         check_writable(self.path)
-        if self.codes:
-            check_writable(self.formats_path)
-
-    @property
-    def formats_path(self) -> Path:
-        """The path of the formats of codes."""
-        assert self.path is not None
-        return self.path.with_suffix(".formats.json")
 
     def add(self, outputs: Mapping[str, ComparedOutput]) -> None:
         """Keep the outputs of a run, unless there is no file for them."""
@@ -71,9 +61,7 @@ class SavedOutputs:
         write_outputs(self.path, {n: _joined(self.path, n, all_) for n, all_ in self._arrays.items()}, Preprocessing())
         if not self.codes:
             return (str(self.path),)
-        known = {name: session.formats[name] for name in self._arrays if name in session.formats}
-        write_formats(self.formats_path, {name: format_to_json(fmt) for name, fmt in known.items()})
-        return str(self.path), str(self.formats_path)
+        return str(self.path), str(write_formats(self.path, self._arrays, session))
 
 
 def _joined(path: Path, name: str, arrays: list[NDArray[Any]]) -> NDArray[Any]:
@@ -102,7 +90,7 @@ def evaluate_data(
 ) -> str:
     """Return what `qengine run MODEL --data DATA` prints."""
     thresholds = failing.thresholds()
-    saved.check(session.in_fixed_point)
+    saved.check(session)
     assert source.data is not None
     base = source.base(model, session.graph, fixed.formats)
     dataset = source.open(source.data, base, session.graph, max_elements, several=True)

@@ -17,6 +17,7 @@ from qengine.cli.operators import run_files
 from qengine.cli.output import c as output_of_c
 from qengine.cli.output.progress import status
 from qengine.cli.output.vectors import as_json, as_tables
+from qengine.cli.pixels import with_scale_notes
 from qengine.cli.session import open_session
 from qengine.data import zoo
 from qengine.data.applied import Applied, Base
@@ -210,6 +211,7 @@ def vectors(
             raise OptionError("--data is needed: give the samples to run the model on, or each input with -i")
         base = data.base(model, session.graph, fixed.formats)
         if name is None:
+            data.check_without_data()
             pixels = data.applied(base, session.graph)
             feeds = [data.arrays(session.graph, data.preprocessing(base), kernels.max_elements)]
         else:
@@ -221,6 +223,7 @@ def vectors(
                 if len(feeds) * dataset.batch >= count:
                     break
                 feeds.append(dict(batch.feeds))
+        pixels = with_scale_notes(pixels, base, session, feeds[0] if feeds else {}, fixed.formats)
         preprocessing = pixels.used or base.recorded
         result = export_vectors(session, feeds, out, wanted, source=name or "typed", preprocessing=preprocessing)
     return (as_json if command.json else as_tables)(model, pixels, result, session.notes)
@@ -263,6 +266,7 @@ def c(
         lengths = parsing.shapes(shapes or [], session.graph)
         base = data.base(model, session.graph, fixed.formats)
         feeds, pixels = _samples(model if entry else None, session, data, base, lengths, kernels.max_elements)
+        pixels = with_scale_notes(pixels, base, session, feeds[0], fixed.formats)
         preprocessing = pixels.used or base.recorded
         line = written_line("c", model, written, fixed, data, shapes)
         project = export_c(session, out, wanted, shapes=lengths, data=feeds, command=line, preprocessing=preprocessing)
@@ -284,6 +288,7 @@ def _samples(
     typed = {text.split("=")[0] for text in data.inputs or ()}
     name = data.data or (None if typed >= {value.name for value in session.get_inputs()} else bundled)
     if name is None:
+        data.check_without_data()
         arrays = data.arrays(session.graph, data.preprocessing(base), max_elements)
         return [arrays], data.applied(base, session.graph)
     found: list[dict[str, Any]] = []

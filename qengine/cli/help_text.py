@@ -15,15 +15,10 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
+from qengine.cli.commands import COMMAND_GROUPS
+from qengine.cli.panels import CHOICE, FIXED_POINT, INPUTS, PREPROCESSING, RUN
+from qengine.cli.typed import remember_call
 from qengine.cli.typed_words import checked_arguments
-
-COMMAND_GROUPS = (
-    ("Start here", ("init", "run", "inspect")),
-    ("Formats", ("calibrate", "quantize", "sweep", "search", "report")),
-    ("Device", ("export", "compare", "targets")),
-    ("Other", ("bench", "doctor")),
-)
-"""Titles of the list of commands, and the commands below each."""
 
 _MOST_USED = (
     *("--data", "--labels", "--input", "--out", "--qformat", "--formats", "--target", "--targets", "--bits"),
@@ -49,7 +44,11 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the arguments; raise OptionError where an option has no value, or is given twice."""
-        return super().parse_args(ctx, args if ctx.resilient_parsing else checked_arguments(self.params, args))
+        if ctx.resilient_parsing:
+            return super().parse_args(ctx, args)
+        words = checked_arguments(self.params, args)
+        remember_call(self, ctx, words)
+        return super().parse_args(ctx, words)
 
 
 class Group(TyperGroup):
@@ -134,14 +133,6 @@ def text_width() -> int:
 
 def panels_of(options: Sequence[Any]) -> Iterable[tuple[str, list[Any]]]:
     """Yield the titles of panels and their options, in the order of the help."""
-    from qengine.cli.options.panels import (  # slow: all groups of options
-        CHOICE,
-        FIXED_POINT,
-        INPUTS,
-        PREPROCESSING,
-        RUN,
-    )
-
     places = (INPUTS, None, FIXED_POINT, CHOICE, PREPROCESSING, RUN)  # None: panels that one command has
     titled: dict[str, list[Any]] = {}
     for one in options:

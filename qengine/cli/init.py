@@ -10,9 +10,9 @@ import typer
 from qengine.atomic_files import check_writable, replacing
 from qengine.cli import options
 from qengine.cli.operators import run_files
-from qengine.cli.options.panels import INPUTS
 from qengine.cli.output.init import Initialized, as_json, as_tables
 from qengine.cli.output.progress import progress, status
+from qengine.cli.panels import INPUTS
 from qengine.cli.project.file import read_project
 from qengine.cli.project.find import NAME
 from qengine.cli.project.first_look.look import look

@@ -9,9 +9,9 @@ from qengine.analysis.inspection import inspect_model
 from qengine.cli import options, parsing
 from qengine.cli.blame import BlameOptions, run_blame
 from qengine.cli.operators import run_files
-from qengine.cli.options.panels import RUN
 from qengine.cli.output.inspect import as_json, as_tables
 from qengine.cli.output.progress import status
+from qengine.cli.panels import RUN
 from qengine.cli.session import check_meaning
 from qengine.data import zoo
 from qengine.errors import OptionError
@@ -84,18 +84,11 @@ def _check_without_data(
 ) -> None:
     """Raise OptionError for an option that only a run reads."""
     read_in_a_run = {
-        **{"--batch": data.batch, "--limit": data.limit, "--scale": data.scale, "--mean": data.mean, "--std": data.std},
-        **{"--layout": data.layout, "--convert": data.convert, "--resize": data.resize, "--crop": data.crop},
+        **{"--labels": data.labels, "--batch": data.batch, "--limit": data.limit},
+        **{f"--{name}": value for name, value in data.typed_preprocessing().items()},
+        **{"--csv": blamed.csv, "--fetch": fetch, "--plot": blamed.plot, "-o": blamed.out, "--group": blamed.group},
+        "--suggested": blamed.suggested,
         **{
-            "--bgr": data.bgr or None,
-            "--csv": blamed.csv,
-            "--suggested": blamed.suggested,
-            "--fetch": fetch,
-            "--plot": blamed.plot,
-            "-o": blamed.out,
-        },
-        **{
-            "--group": blamed.group,
             "--threads": limits.threads,
             "--rule": fixed.rule,
             "--rounding": fixed.rounding,

@@ -82,6 +82,8 @@ def quantize(
     name = data.data or (model if entry else None)
     if name is None and ((given is None and qformat is None) or reads_data):
         raise OptionError("--data is needed: give the samples to choose formats or corrections on")
+    if name is None:
+        data.check_without_data()
     with status(f"quantizing {model}", quiet=command.quiet), np.errstate(all="ignore"):
         graph = load(zoo.path_of(model))
         base = data.base(model, graph, formats)
@@ -102,5 +104,6 @@ def quantize(
             writes=writes,  # type: ignore[arg-type]
             provenance=provenance,
         )
+        quantized = replace(quantized, data_notes=())  # the pixels have them
         quantized.write_model(out)
     return (as_json if command.json else as_table)(model, out, recipe, pixels, quantized)

@@ -1,7 +1,5 @@
 """`qengine report`: a model in fixed point and in float32, as one HTML file."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -11,9 +9,9 @@ import typer
 from qengine.cli import options, parsing
 from qengine.cli.operators import run_files
 from qengine.cli.options.fail_under import answer
-from qengine.cli.options.panels import CHOICE, INPUTS, RUN
 from qengine.cli.output.progress import progress
 from qengine.cli.output.report import as_json, as_text
+from qengine.cli.panels import CHOICE, INPUTS, RUN
 from qengine.cli.pixels import with_scale_notes
 from qengine.cli.session import check_meaning
 from qengine.data import zoo
@@ -23,6 +21,7 @@ from qengine.html_report import report as write_report
 from qengine.model.loader import load
 
 _PANEL = "What the report compares"
+_NONE = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +77,18 @@ class ReportChoice:
         ),
     ] = False
 
+    def target_names(self) -> tuple[str, ...] | None:
+        """Return the devices to compare; None for some."""
+        if self.targets is None:
+            return None
+        return () if self.targets == _NONE else tuple(parsing.words("--targets", self.targets))
+
+    def widths(self) -> tuple[int, ...] | None:
+        """Return the word lengths of the curve; None for the usual ones."""
+        if self.curve is None:
+            return None
+        return () if self.curve == _NONE else tuple(parsing.widths("--curve", self.curve))
+
 
 def report(
     *,
@@ -110,6 +121,7 @@ def report(
         raise OptionError("--fail-under needs figures: give --data to measure them on")
     settings = fixed.session_options(kernels)
     if data.data is None and entry is None:
+        data.check_without_data()
         check_meaning(settings, lambda: False)
     graph = load(zoo.path_of(model))
     base, name = data.base(model, graph, fixed.formats), data.data or (model if entry else None)
@@ -121,12 +133,8 @@ def report(
     given = data.arrays(graph, preprocessing, kernels.max_elements) if data.inputs else None
     wanted = ReportOptions(
         bits=choice.bits,
-        targets=_listed(choice.targets),
-        curve=None
-        if choice.curve is None
-        else ()
-        if choice.curve == "none"
-        else parsing.some_widths("--curve", choice.curve),
+        targets=choice.target_names(),
+        curve=choice.widths(),
         quick=choice.quick,
         metric=choice.metric,
         labels=data.labels,
@@ -135,13 +143,9 @@ def report(
         batch=data.batch,
         limit=data.limit,
         notes=pixels.notes,
+        inputs_shown=data.inputs or (),
         formats_name=None if fixed.formats is None else str(fixed.formats),
     )
-
-    @contextmanager
-    def shown(what: str, total: int) -> Iterator[object]:
-        with progress(f"{model}: {what}", total, quiet=command.quiet) as advance:
-            yield advance
 
     written = write_report(
         model,
@@ -149,7 +153,7 @@ def report(
         choice.out,
         wanted,
         session=replace(settings, isa=kernels.isa),
-        progress=shown,  # type: ignore[arg-type]
+        progress=lambda what, total: progress(f"{model}: {what}", total, quiet=command.quiet),
     )
     text = (as_json if command.json else as_text)(written, pixels)
     if not thresholds:
@@ -158,9 +162,3 @@ def report(
         why = written.facts.missing.get("accuracy", "nothing was run")
         raise OptionError(f"--fail-under has no figure to compare: {why}")
     return answer(text, written.evaluation.shortfalls(thresholds))
-
-
-def _listed(text: str | None) -> tuple[str, ...] | None:
-    if text is None:
-        return None
-    return () if text == "none" else tuple(parsing.words("--targets", text))

@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 
 from qengine.analysis.advice import Advice, advise
 from qengine.analysis.report import Comparison, compare
-from qengine.atomic_files import check_writable
 from qengine.cli import options
-from qengine.cli.evaluation import SavedOutputs, evaluate_data
 from qengine.cli.operators import run_files
 from qengine.cli.options.fail_under import answer
-from qengine.cli.options.panels import INPUTS
 from qengine.cli.output.progress import status
 from qengine.cli.output.result import RunResult
 from qengine.cli.output.run import as_json, as_tables
+from qengine.cli.panels import INPUTS
 from qengine.cli.pixels import with_scale_notes
+from qengine.cli.raw_outputs import check_raw, write_formats
 from qengine.cli.session import open_session
 from qengine.data import zoo
+from qengine.data.applied import Applied
 from qengine.data.images import planes_of
 from qengine.data.preprocessing import Preprocessing
 from qengine.data.read import is_image, read_value
@@ -31,7 +31,6 @@ from qengine.errors import OptionError
 from qengine.metrics.quality import Quality, Truth, qualities, read_truth
 from qengine.metrics.tasks import is_scores
 from qengine.metrics.thresholds import shortfalls
-from qengine.model.formats.files import format_to_json, write_formats
 from qengine.model.graph import Value
 from qengine.qformat import QFormat
 from qengine.runtime.session import InferenceSession
@@ -93,15 +92,15 @@ def run(
 
     Exit status: 0, 1 where a figure of --fail-under is not reached, 2 for an error.
     """
-    entry = zoo.find(model)
-    path = zoo.path_of(model)
     settings = fixed.session_options(kernels)
-
     thresholds = failing.thresholds()
+    path = zoo.path_of(model)
     run_files(command.operators or [])
     if source.data is not None:
         if output.expected is not None:
             raise OptionError("--expected belongs to the input of a single run: data has labels or targets of its own")
+        from qengine.cli.evaluation import SavedOutputs, evaluate_data  # not for a single run, which it would slow down
+
         return evaluate_data(
             model,
             open_session(path, settings),
@@ -114,60 +113,123 @@ def run(
             json=command.json,
             quiet=command.quiet,
         )
-    _refuse_data_options(source)
+    source.check_without_data()
     with status(f"running {model}", quiet=command.quiet), np.errstate(all="ignore"):
         session = open_session(path, settings)
         _check_out(output.out, output.raw, session)
-        base = source.base(model, session.graph, fixed.formats)
-        preprocessing = source.preprocessing(base)
-        reference = session.in_float32()
-        names = list(dict.fromkeys(output.fetch or (value.name for value in session.get_outputs())))
-        given = source.arrays(session.graph, preprocessing, kernels.max_elements)
-        sample = entry.sample(preprocessing) if entry else None
-        pixels = source.applied(base, session.graph, others=sample.pixels_beside(given) if sample else ())
-        feeds = {**(sample.feeds if sample else {}), **given}
-        pixels = with_scale_notes(pixels, base, session, feeds, fixed.formats)
-        containers = [name for name in names if _is_container(session, name)]
-        tensors = [name for name in names if name not in containers]
-        comparison = compare(session, reference, feeds, tensors) if session.in_fixed_point and tensors else None
-        rest = containers if comparison else names
-        found = dict(comparison.outputs) if comparison else {}
-        found |= dict(zip(rest, session.run(rest, feeds), strict=True)) if rest else {}
-        outputs = {name: found[name] for name in names}
-        others = {name: value for name, value in outputs.items() if not isinstance(value, np.ndarray)}
-        outputs = {name: value for name, value in outputs.items() if name not in others}
-        _check_tensors(outputs, others, output.out)
-
-        shows_images = bool(
-            entry or source.scale or output.expected or any(is_image(text) for text in source.inputs or ())
-        )
-        evaluated = _evaluated_output(outputs, shows_images, preprocessing.layout)
-        array = outputs[evaluated]
-        if output.expected is not None:
-            declared = Value(evaluated, None, array.shape)
-            target = read_value(output.expected, declared, preprocessing, kernels.max_elements, "--expected")
-            truth = read_truth(target, array, preprocessing.layout)
-        elif sample and sample.data_input not in given and not output.fetch:
-            truth = _sample_truth(sample, array, reference, feeds)
-        else:  # the target of the sample does not belong to another input, or to another tensor
-            truth = Truth()
-        exact = comparison.float_outputs[evaluated] if comparison else None
-        quality = qualities(array, exact, preprocessing, truth, is_image=shows_images)
-        advice = _advice(comparison, session, feeds) if comparison and fixed.formats is None else None
-        notes = comparison.notes if comparison else session.notes
-        if output.out is not None:
-            notes += _write(output.out, comparison.codes if comparison and output.raw else outputs, preprocessing)
-            if comparison and output.raw:
-                _write_formats(output.out, comparison.codes, session)
-
-    written: tuple[str, ...] = (str(output.out),) if output.out else ()
-    if output.out and output.raw:
-        written += (str(_formats_beside(output.out)),)
-    result = RunResult(
-        model, fixed, session, feeds, outputs, others, comparison, evaluated, quality, advice, notes, pixels, written
-    )
-    figures, in_float32 = ({str(one.metric): value(one) for one in quality} for value in (_figure, _float32_figure))
+        fed = _fed(model, source, session, fixed.formats, kernels.max_elements)
+        result = _result(model, output, fixed, session, fed, kernels.max_elements)
+    figures = {str(one.metric): _figure(one) for one in result.quality}
+    in_float32 = {str(one.metric): one.float32_against_target for one in result.quality}
     return answer((as_json if command.json else as_tables)(result), shortfalls(thresholds, figures, in_float32))
+
+
+@dataclass(frozen=True)
+class _Fed:
+    """Inputs of a run.
+
+    Attributes
+    ----------
+    feeds : all arrays by name.
+    typed : names of those that were typed.
+    sample : sample of a bundled model, which gives the others.
+    preprocessing : conversion of pixels to numbers.
+    pixels : inputs that are made of pixels, and remarks on them.
+    shows_images : whether outputs may be images, because inputs are.
+    """
+
+    feeds: Arrays
+    typed: frozenset[str]
+    sample: zoo.Sample | None
+    preprocessing: Preprocessing
+    pixels: Applied
+    shows_images: bool
+
+
+def _fed(
+    model: str, source: options.DataOptions, session: InferenceSession, formats: Path | None, max_elements: int
+) -> _Fed:
+    """Return the inputs that were typed, and those of the sample of a bundled model."""
+    entry, graph = zoo.find(model), session.graph
+    base = source.base(model, graph, formats)
+    preprocessing = source.preprocessing(base)
+    given = source.arrays(graph, preprocessing, max_elements)
+    sample = entry.sample(preprocessing) if entry else None
+    feeds = {**(sample.feeds if sample else {}), **given}
+    pixels = source.applied(base, graph, others=sample.pixels_beside(given) if sample else ())
+    pixels = with_scale_notes(pixels, base, session, feeds, formats)
+    shows_images = bool(entry or source.scale or any(is_image(text) for text in source.inputs or ()))
+    return _Fed(feeds, frozenset(given), sample, preprocessing, pixels, shows_images)
+
+
+def _result(
+    model: str,
+    output: OutputOptions,
+    fixed: options.FixedPointOptions,
+    session: InferenceSession,
+    fed: _Fed,
+    max_elements: int,
+) -> RunResult:
+    """Run the model, save what was asked for, and return the result."""
+    reference, feeds = session.in_float32(), fed.feeds
+    names = list(dict.fromkeys(output.fetch or (value.name for value in session.get_outputs())))
+    containers = [name for name in names if _is_container(session, name)]
+    tensors = [name for name in names if name not in containers]
+    comparison = compare(session, reference, feeds, tensors) if session.in_fixed_point and tensors else None
+    rest = containers if comparison else names
+    found = dict(comparison.outputs) if comparison else {}
+    found |= dict(zip(rest, session.run(rest, feeds), strict=True)) if rest else {}
+    outputs = {name: found[name] for name in names if isinstance(found[name], np.ndarray)}
+    others = {name: found[name] for name in names if name not in outputs}
+    _check_tensors(outputs, others, output.out)
+
+    shows_images = fed.shows_images or output.expected is not None
+    evaluated = _evaluated_output(outputs, shows_images, fed.preprocessing.layout)
+    array = outputs[evaluated]
+    exact = comparison.float_outputs[evaluated] if comparison else None
+    truth = _truth(output, evaluated, array, fed, reference, max_elements)
+    quality = qualities(array, exact, fed.preprocessing, truth, is_image=shows_images)
+    advice = _advice(comparison, session, feeds) if comparison and fixed.formats is None else None
+    notes, written = _save(output, outputs, comparison, session, fed.preprocessing)
+    notes = (*(comparison.notes if comparison else session.notes), *notes)
+    return RunResult(
+        *(model, fixed, session, feeds, outputs, others, comparison, evaluated, quality, advice, notes, fed.pixels),
+        written,
+    )
+
+
+def _truth(
+    output: OutputOptions,
+    evaluated: str,
+    array: NDArray[Any],
+    fed: _Fed,
+    reference: InferenceSession,
+    max_elements: int,
+) -> Truth:
+    """Return what an output should be: what was typed or, of a sample that is fed whole, the sample's."""
+    if output.expected is not None:
+        declared = Value(evaluated, None, array.shape)
+        target = read_value(output.expected, declared, fed.preprocessing, max_elements, "--expected")
+        return read_truth(target, array, fed.preprocessing.layout)
+    if fed.sample and fed.sample.data_input not in fed.typed and not output.fetch:
+        return _sample_truth(fed.sample, array, reference, fed.feeds)
+    return Truth()  # the target of the sample does not belong to another input, or to another tensor
+
+
+def _save(
+    output: OutputOptions,
+    outputs: Arrays,
+    comparison: Comparison | None,
+    session: InferenceSession,
+    preprocessing: Preprocessing,
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Write the outputs, if a file is named; return notes, and the paths of what was written."""
+    if output.out is None:
+        return (), ()
+    if not (comparison and output.raw):
+        return _write(output.out, outputs, preprocessing), (str(output.out),)
+    notes = _write(output.out, comparison.codes, preprocessing)
+    return notes, (str(output.out), str(write_formats(output.out, comparison.codes, session)))
 
 
 def _figure(one: Quality) -> float | None:
@@ -175,27 +237,12 @@ def _figure(one: Quality) -> float | None:
     return one.against_float32 if one.against_target is None else one.against_target
 
 
-def _float32_figure(one: Quality) -> float | None:
-    return one.float32_against_target
-
-
-def _refuse_data_options(source: options.DataOptions) -> None:
-    """Raise OptionError for an option of data without data."""
-    for name in ("batch", "limit", "labels"):
-        if getattr(source, name) is not None:
-            raise OptionError(f"--{name} belongs to the samples of --data: give data, or leave it out")
-
-
 def _check_out(out: Path | None, raw: bool, session: InferenceSession) -> None:
     """Raise OptionError, before a run, for outputs that could not be saved after it."""
-    if raw and not session.in_fixed_point:
-        raise OptionError("--raw saves the codes of a run in fixed point: give a --qformat or --formats with it")
-    if raw and out is None:
-        raise OptionError("--raw saves codes: give a file with -o OUT")
+    if raw:
+        check_raw(out, session)
     if out is not None:
         check_out(out, codes=raw)
-        if raw:
-            check_writable(_formats_beside(out))
 
 
 def _write(out: Path, arrays: Arrays, preprocessing: Preprocessing) -> tuple[str, ...]:
@@ -203,17 +250,6 @@ def _write(out: Path, arrays: Arrays, preprocessing: Preprocessing) -> tuple[str
     missing = write_outputs(out, arrays, preprocessing)
     listed = ", ".join(f"'{name}'" for name in missing)
     return (f"{out} holds one image, and not {listed}; an .npz file holds all",) if missing else ()
-
-
-def _formats_beside(out: Path) -> Path:
-    """Return the path of the formats of codes in a file."""
-    return out.with_suffix(".formats.json")
-
-
-def _write_formats(out: Path, codes: Arrays, session: InferenceSession) -> None:
-    """Write the formats of codes to a formats file in the same folder."""
-    formats = {name: format_to_json(session.formats[name]) for name in codes if name in session.formats}
-    write_formats(_formats_beside(out), formats)
 
 
 def _is_container(session: InferenceSession, name: str) -> bool:

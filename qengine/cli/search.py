@@ -11,10 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from qengine.analysis.search import SearchOptions
 from qengine.analysis.search import search as find_formats
 from qengine.atomic_files import check_writable
-from qengine.cli import options, parsing, search_options
+from qengine.cli import options, search_options
 from qengine.cli.operators import run_files
 from qengine.cli.output.progress import progress, status
 from qengine.cli.output.search import as_json, as_tables
@@ -52,14 +51,12 @@ def search(
 
     The sensitivity to each tensor at each word length is measured first; then the model itself, in ever fewer bits.
     """
-    bits = parsing.some_widths("--bits", goal.bits)
-    weight_bits = parsing.some_widths("--weight-bits", goal.weight_bits)
-    activation_bits = parsing.some_widths("--activation-bits", goal.activation_bits)
+    # The code of registered operators is in no key.
+    keep = None if out is None or command.operators else out.with_name(f"{out.name}.measured")
+    settings = goal.search_options(keep)
     calibration = CalibrationOptions(
         **vars(method), **{**vars(rules), "output_bits": rules.output_word_length}, target=arithmetic.target
     )
-    if goal.max_drop is not None and goal.least is not None:
-        raise OptionError("--max-drop and --min both say what is good enough: give one of them")
     entry = zoo.find(model)
     if out is not None:
         check_writable(out, zoo.path_of(model))
@@ -67,20 +64,6 @@ def search(
         raise OptionError("--data is needed: the samples that the model is evaluated on")
     name = data.data or model
     run_files(command.operators or [])
-    keep = None if out is None or command.operators else out.with_name(f"{out.name}.measured")
-    settings = SearchOptions(
-        metric=goal.metric,
-        max_drop=goal.max_drop,
-        least=goal.least,
-        hold_out=goal.hold_out,
-        cost=goal.cost,
-        bits=bits,
-        weight_bits=weight_bits,
-        activation_bits=activation_bits,
-        max_runs=goal.max_runs,
-        seconds=goal.seconds,
-        keep=keep,  # the code of registered operators is in no key
-    )
     with status(f"reading {model}", quiet=command.quiet), np.errstate(all="ignore"):
         graph = load(zoo.path_of(model))
         base = data.base(model, graph)
@@ -96,7 +79,8 @@ def search(
             calibration=calibration,
             progress=lambda name, total: progress(f"{model}: {name}", total, quiet=command.quiet),
         )
-    result = replace(result, provenance=provenance_of(model, dataset))
+    notes = tuple(note for note in result.notes if note not in pixels.notes)
+    result = replace(result, provenance=provenance_of(model, dataset), notes=notes)
     if out is not None:
         result.save(out)
     if keep is not None and result.is_complete:

@@ -1,11 +1,15 @@
 """Options of `qengine search` that no other command has."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from qengine.analysis.inspection.costs import all_costs
+from qengine.analysis.search import SearchOptions
+from qengine.cli import parsing
+from qengine.errors import OptionError
 from qengine.metrics.declaration import all_metrics
 
 _GOAL = "Goal"
@@ -86,3 +90,21 @@ class GoalOptions:
             rich_help_panel=_GOAL,
         ),
     ] = None
+
+    def search_options(self, keep: Path | None) -> SearchOptions:
+        """Return the options of a search that keeps what it measures in a file; None for no file.
+
+        Raises
+        ------
+        OptionError
+            If two options contradict each other, or one has another form.
+        """
+        if self.max_drop is not None and self.least is not None:
+            raise OptionError("--max-drop and --min both say what is good enough: give one of them")
+        typed: dict[str, Any] = {
+            **vars(self),
+            "bits": parsing.some_widths("--bits", self.bits),
+            "weight_bits": parsing.some_widths("--weight-bits", self.weight_bits),
+            "activation_bits": parsing.some_widths("--activation-bits", self.activation_bits),
+        }
+        return SearchOptions(**typed, keep=keep)

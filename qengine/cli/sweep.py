@@ -43,25 +43,7 @@ def sweep(
 
     A sweep that was stopped continues when the same command is given again.
     """
-    if lists.per_channel is not None and lists.per_channel not in _CHANNELS:
-        raise OptionError(f"--per-channel is one of {', '.join(_CHANNELS)}, not '{lists.per_channel}'")
-    grid = Grid(
-        bits=parsing.some_widths("--bits", lists.bits),
-        weight_bits=parsing.some_widths("--weight-bits", lists.weight_bits),
-        activation_bits=parsing.some_widths("--activation-bits", lists.activation_bits),
-        methods=parsing.some_words("--method", lists.method),
-        per_channel=None if lists.per_channel is None else _CHANNELS[lists.per_channel],
-        qformats=parsing.words("--qformat", lists.qformat) if lists.qformat is not None else (),
-        formats=lists.formats or (),
-        targets=parsing.some_words("--targets", lists.targets) or (),
-        rules=parsing.rules("--rule", lists.rule) if lists.rule else None,
-        roundings=parsing.some_words("--rounding", lists.rounding),
-        overflows=parsing.some_words("--overflow", lists.overflow),
-        accumulator_bits=_accumulators(lists.accumulator_bits),
-        recipes=parsing.words("--recipe", lists.recipe),
-        **vars(ranges),
-        **{**vars(rules), "output_bits": rules.output_word_length},
-    )
+    grid = _grid(lists, ranges, rules)
     graph = load(zoo.path_of(model))
     base = data.base(model, graph, lists.formats)
     preprocessing = data.preprocessing(base)
@@ -99,6 +81,29 @@ def sweep(
     pixels = applied(base, preprocessing, result.pixels.inputs, typed=data.typed_options())
     pixels = pixels.with_notes(result.pixels.notes)
     return (as_json if json else as_tables)(result, pixels)
+
+
+def _grid(lists: grids.GridOptions, ranges: options.RangeOptions, rules: options.TensorRuleOptions) -> Grid:
+    """Return the points of the sweep; raise OptionError where a list has another form."""
+    if lists.per_channel is not None and lists.per_channel not in _CHANNELS:
+        raise OptionError(f"--per-channel is one of {', '.join(_CHANNELS)}, not '{lists.per_channel}'")
+    return Grid(
+        bits=parsing.some_widths("--bits", lists.bits),
+        weight_bits=parsing.some_widths("--weight-bits", lists.weight_bits),
+        activation_bits=parsing.some_widths("--activation-bits", lists.activation_bits),
+        methods=parsing.some_words("--method", lists.method),
+        per_channel=None if lists.per_channel is None else _CHANNELS[lists.per_channel],
+        qformats=parsing.words("--qformat", lists.qformat) if lists.qformat is not None else (),
+        formats=lists.formats or (),
+        targets=parsing.some_words("--targets", lists.targets) or (),
+        rules=parsing.rules("--rule", lists.rule) if lists.rule else None,
+        roundings=parsing.some_words("--rounding", lists.rounding),
+        overflows=parsing.some_words("--overflow", lists.overflow),
+        accumulator_bits=_accumulators(lists.accumulator_bits),
+        recipes=parsing.words("--recipe", lists.recipe),
+        **vars(ranges),
+        **{**vars(rules), "output_bits": rules.output_word_length},
+    )
 
 
 def _accumulators(text: str | None) -> list[int | None]:

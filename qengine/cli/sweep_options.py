@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from qengine.analysis.inspection.costs import all_costs
-from qengine.cli.options.panels import INPUTS, RUN
+from qengine.cli.panels import INPUTS, RUN
 from qengine.metrics.declaration import all_metrics
 from qengine.qformat import Overflow, Rounding
 from qengine.quantization.calibration import Method

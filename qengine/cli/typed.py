@@ -1,43 +1,47 @@
-"""The command line as it was typed, for commands that are suggested: they can be pasted."""
+"""The command line as it was typed, for commands that are suggested: they can be pasted.
 
+A suggestion is made from the words that were typed, in three ways: the same command with another value, another command
+on the same model and data, and a command in a message of the library, which names the model as MODEL.
+"""
+
+import re
 import shlex
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 _typed: list[str] = []
 _taken: list[str] = []
-_FLAGS = frozenset(("--bgr", "--no-project", "--per-channel"))
+_calls: list[tuple[Any, Any, list[str]]] = []
+"""The command of Typer that was called last, its context and its words; empty before."""
+
+_SUGGESTED = re.compile(r"qengine (init|calibrate|quantize|sweep|search|report|run|targets check) MODEL\b")
+_FLAGS = frozenset(("--bgr", "--rgb", "--no-project", "--per-channel", "--per-tensor"))
+
 DATA = frozenset(
-    [
-        "--data",
-        "--labels",
-        "--limit",
-        "--batch",
-        "--scale",
-        "--mean",
-        "--std",
-        "--resize",
-        "--crop",
-        "--bgr",
-        "--layout",
-        "--convert",
-        "-i",
-        "--input",
-        "--project",
-        "--no-project",
-    ]
+    (
+        *(
+            "--data",
+            "--labels",
+            "--limit",
+            "--batch",
+            "--scale",
+            "--mean",
+            "--std",
+            "--resize",
+            "--crop",
+            "--bgr",
+            "--rgb",
+        ),
+        *("--layout", "--convert", "-i", "--input", "--project", "--no-project"),
+    )
 )
 """Options that say what a model is run on, which commands have in common."""
+
 FIXED_POINT = frozenset(
-    [
-        "--qformat",
-        "--weight-qformat",
-        "--formats",
-        "--rounding",
-        "--overflow",
-        "--accumulator-bits",
-        "--per-channel",
-        "--target",
-    ]
+    (
+        *("--qformat", "--weight-qformat", "--formats", "--rule", "--rounding", "--overflow", "--accumulator-bits"),
+        *("--per-channel", "--per-tensor", "--islands", "--target"),
+    )
 )
 """Options that say what a model computes, which commands have in common."""
 
@@ -46,6 +50,12 @@ def remember(words: Sequence[str]) -> None:
     """Keep the words after the name of the command."""
     _typed[:] = words
     _taken.clear()
+    _calls.clear()
+
+
+def remember_call(command: Any, context: Any, words: Sequence[str]) -> None:
+    """Keep the command that is called, its context, and its words."""
+    _calls[:] = [(command, context, list(words))]
 
 
 def remember_taken(keys: Sequence[str]) -> None:
@@ -77,7 +87,7 @@ def follow_up(command: str, model: str, kept: frozenset[str] = DATA, added: Sequ
     added
         Words that are added.
     """
-    return shlex.join(["qengine", command, *([] if is_taken("model") else [model]), *_repeated(kept), *added])
+    return shlex.join(["qengine", *command.split(), *([] if is_taken("model") else [model]), *_repeated(kept), *added])
 
 
 def _repeated(kept: frozenset[str]) -> Iterator[str]:
@@ -109,3 +119,29 @@ def typed_with(option: str, value: str) -> str:
         elif word.startswith(f"{option}="):
             words[i], found = f"{option}={value}", True
     return shlex.join(["qengine", *words, *([] if found else [option, value])])
+
+
+def with_typed(text: str) -> str:
+    """Return a text whose suggested commands have the model and the data that were typed in place of MODEL."""
+    if text.startswith("{") or not _SUGGESTED.search(text):  # an object of JSON is the same for all spellings of paths
+        return text
+    model = "" if is_taken("model") else _typed_model()
+    if model is None:
+        return text
+
+    def suggested(found: re.Match[str]) -> str:
+        return follow_up(found[1], model, frozenset(("--project",)) if found[1].endswith("check") else DATA)
+
+    return _SUGGESTED.sub(suggested, text)
+
+
+def _typed_model() -> str | None:
+    """Return the model that was typed; None where there is none."""
+    if not _calls:
+        return None
+    from qengine.cli.project.parse import typed_values
+    from qengine.cli.project.rules import typed_model
+
+    command, context, words = _calls[0]
+    typed = typed_values(command.make_parser(context).parse_args(args=list(words))[0])
+    return typed_model(" ".join(context.command_path.split()[1:]), typed) or None

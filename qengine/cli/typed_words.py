@@ -1,7 +1,5 @@
 """Words of a command line before Typer reads them: what was pasted, forgotten or given twice."""
 
-import re
-import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -80,31 +78,3 @@ def checked_arguments(params: Sequence[Any], words: list[str]) -> list[str]:
 
 def _needs(name: str, option: Any) -> str:
     return f"{name} needs a value, {option.metavar or option.name.upper()}"
-
-
-def with_typed(text: str, words: Sequence[str], *, has_project: bool = False) -> str:
-    """Return a text whose suggested commands name the model and the data that were typed, in place of MODEL.
-
-    Where the model came from a project file, the commands take it from there too.
-    """
-    if "MODEL" not in text or text.startswith("{"):  # an object of JSON is the same for every spelling of a path
-        return text
-    arguments = [word for word in words if not word.startswith("-")]
-    place = {"export": 2}.get(arguments[0], 1) if arguments else 1
-    place += arguments[:2] == ["targets", "check"]
-    typed = []
-    if len(arguments) > place and words[: place + 1] == arguments[: place + 1]:
-        typed = [arguments[place]]
-    elif not has_project:
-        return text
-    for option in ("--project", "--data"):
-        if option in words[:-1]:
-            typed += [option, words[words.index(option) + 1]]
-    return _SUGGESTED.sub(lambda match: shlex.join([*match[1].split(), *_without_data(match[1], typed)]), text)
-
-
-_SUGGESTED = re.compile(r"(qengine (?:calibrate|quantize|sweep|search|report|run|targets check)) MODEL\b")
-
-
-def _without_data(command: str, typed: list[str]) -> list[str]:
-    return typed[: typed.index("--data")] if command.endswith("check") and "--data" in typed else typed

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from qengine.cli.app import COMMANDS, GROUPS, application
+from qengine.cli.app import application
+from qengine.cli.commands import COMMANDS, GROUPS
 from qengine.cli.help_text import first_sentence, limits_of
 from qengine.errors import did_you_mean
 from qengine.spelling import distance, nearest

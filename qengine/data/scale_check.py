@@ -9,19 +9,22 @@ resemble its input; one that expects pixels has the opposite, or does not care. 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.data.applied import Applied, Base
+from qengine.data.applied import Applied, Base, base_of
 from qengine.data.channels import CHANNELS, LAYOUTS, channel_axis
+from qengine.data.datasets import Dataset
 from qengine.errors import QEngineError
 from qengine.model.graph import Graph, Node
 from qengine.qformat import QFormat
+from qengine.runtime.options import SessionOptions
 from qengine.runtime.session import InferenceSession
 
 Array = NDArray[Any]
@@ -31,6 +34,7 @@ _LARGE = 32.0  # normalised pictures are within some units of 0
 _TINY = 1 / 128  # pixels that were divided by 255 twice
 _FEW_ELEMENTS = 49  # of a row of pixels: 7 x 7
 _WILD, _TAME, _RATIO = 60.0, 2.5, 15.0  # differences of scores: beyond reason, of some certainty, of both
+_WILDEST = 150.0  # difference of scores that makes less certainty enough
 _FAR, _NEAR = 12.0, 6.0  # deviations of training that numbers are away
 _BOUNDED = 4  # bounded activations that are looked at
 _AT_BOUND, _FEWER = 0.15, 0.25  # share of the first at its bounds; the same of a 255th, compared with it
@@ -72,6 +76,35 @@ def scale_notes(
             note = _note(_Fed(session, feeds, value.name, array, pixels, base), source)
             found += [] if note is None else [note]
     return tuple(found)
+
+
+def notes_on_runs(graph: Graph, runs: Iterable[Any], options: SessionOptions) -> tuple[tuple[str, ...], Iterable[Any]]:
+    """Return the warnings about the first run on data, and the runs, of which an iterator has lost none.
+
+    Parameters
+    ----------
+    graph
+        The model.
+    runs
+        Feeds of the runs, or a `Dataset`, which says what was made of pixels.
+    options
+        Options of a session that runs the model in float32.
+    """
+    pixels = Applied()
+    if isinstance(runs, Dataset):
+        first: Any = next((one.feeds for one in runs.batches()), None)
+        pixels = Applied(runs.preprocessing, tuple(runs.pixels))
+    elif isinstance(runs, list):
+        first = next(iter(runs), None)
+    else:
+        rest = iter(runs)
+        begin = list(islice(rest, 1))
+        first, runs = next(iter(begin), None), chain(begin, rest)
+    if not isinstance(first, Mapping):
+        return (), runs
+    with np.errstate(all="ignore"):
+        session = InferenceSession(graph, options.in_float32())
+        return scale_notes(session, first, pixels, base_of(None, graph)), runs
 
 
 @dataclass(frozen=True)
@@ -267,7 +300,8 @@ def _of_scores(own: Array, other: Array, *, is_alone: bool) -> Iterator[str]:
         return
     else:
         ours, theirs = (float(np.median(a.max(axis=1) - a.min(axis=1))) for a in (own, other))
-    if ours > _WILD and theirs > (_TAME if own.shape[1] > 1 else _TAME / 4) and ours > _RATIO * theirs:
+    least = _TAME if ours < _WILDEST else _TAME / 2.5
+    if ours > _WILD and theirs > (least if own.shape[1] > 1 else _TAME / 4) and ours > _RATIO * theirs:
         yield f"and its scores differ by {ours:.4g}, and by {theirs:.3g} for a 255th of it"
 
 

@@ -142,6 +142,22 @@ class MetricFacts:
 
 
 @dataclass(frozen=True)
+class ConfusionFacts:
+    """Number of samples of each class that got each class.
+
+    Attributes
+    ----------
+    reference : meaning of the rows: "labels", or "float32" for the classes that it gives.
+    classes : names of the classes, or their numbers.
+    counts : a row for each class of the reference.
+    """
+
+    reference: str
+    classes: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
 class AccuracyFacts:
     """The model in float32, in the formats of the report, for targets, and over word lengths.
 
@@ -156,6 +172,7 @@ class AccuracyFacts:
     targets : runs for targets.
     curve : runs over word lengths.
     front : places in `curve` of the runs that no other beats in memory of weights and quality.
+    confusion : classes of the run in fixed point, or in float32 without one; None for other tasks and many classes.
     """
 
     task: str
@@ -169,6 +186,7 @@ class AccuracyFacts:
     targets: tuple[RunFacts, ...]
     curve: tuple[RunFacts, ...]
     front: tuple[int, ...]
+    confusion: ConfusionFacts | None = None
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ class ReportKeywords(SessionKeywords, total=False):
     limit: int | None
     shown: str | None
     formats_name: str | None
+    inputs_shown: Sequence[str]
     notes: Sequence[str]
 
 
@@ -67,6 +68,8 @@ class ReportOptions:
         Name of the model on the page and in its commands; None for its file name.
     formats_name
         Name of the formats file in the commands of the page; None for formats.json.
+    inputs_shown
+        The inputs in the commands of the page, each as "NAME=VALUE"; () for their numbers or, of many, a file.
     notes
         Remarks of the caller that are on the page too.
 
@@ -88,6 +91,7 @@ class ReportOptions:
     limit: int | None = None
     shown: str | None = None
     formats_name: str | None = None
+    inputs_shown: Sequence[str] = ()
     notes: Sequence[str] = ()
 
     def __post_init__(self) -> None:

@@ -91,7 +91,7 @@ def check_labels(task: Task, output: str, outputs: Outputs, labels: NDArray[np.i
         if least < 0 or most >= classes:
             raise FeedError(
                 f"labels reach from {least} to {most}, and the {classes} classes of output '{output}' are counted from "
-                f"0 to {classes - 1}"
+                f"0 to {classes - 1}; where they are features and no scores, leave the labels out"
             )
 
 

@@ -53,7 +53,7 @@ def label_of(name: str, role: str | None) -> str:
 
 
 def kind_of(name: str, role: str | None, kind: str) -> str:
-    """Return what a table says of a constant beside what it calls it: its role, or its kind where that is its name."""
+    """Return the word of a table for a constant, next to its name: its role, or its kind where the role is its name."""
     return role if role and label_of(name, role) != role else kind
 
 

@@ -11,7 +11,6 @@ import numpy as np
 from qengine.checks import check_whole_number
 from qengine.errors import FormatError
 from qengine.kernels.reference.word import Word
-from qengine.qformat.notation import counted_with_sign, meaning_of
 
 _TEXT = re.compile(r"(?P<unsigned>U?)Q(?P<m>0|-?[1-9][0-9]{0,3})\.(?P<n>0|-?[1-9][0-9]{0,3})")
 _LOOSE = re.compile(r"(?P<unsigned>u?)q?\s*(?P<m>-?[0-9]{1,4})\s*[.,_:]\s*(?P<n>-?[0-9]{1,4})", re.IGNORECASE)
@@ -55,6 +54,8 @@ class QFormat:
         for name, value in (("integer_bits", self.integer_bits), ("fraction_bits", self.fraction_bits)):
             object.__setattr__(self, name, check_whole_number(name, value, error=FormatError))
         if not 2 <= self.bits <= 16:
+            from qengine.qformat.notation import counted_with_sign  # its patterns are slow to make, and seldom needed
+
             sign = "1 sign bit + " if self.signed else ""
             other = counted_with_sign(self.integer_bits, self.fraction_bits) if self.signed else ""
             raise FormatError(
@@ -84,6 +85,8 @@ class QFormat:
             raise FormatError(f"{text!r} is not a fixed-point format such as 'Q4.3'")
         if match := _TEXT.fullmatch(text):
             return cls(int(match["m"]), int(match["n"]), not match["unsigned"])
+        from qengine.qformat.notation import meaning_of  # its patterns are slow to make, and seldom needed
+
         if meaning := meaning_of(text):
             try:
                 found = cls(meaning.integer_bits, meaning.fraction_bits, meaning.signed)

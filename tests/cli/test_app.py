@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 import qengine.cli
-from qengine.cli.app import COMMANDS, GROUPS, application
+from qengine.cli.app import application
 from qengine.cli.arguments import expanded
+from qengine.cli.commands import COMMANDS, GROUPS
 
 
 def names(words):

@@ -155,10 +155,11 @@ def test_csv(capsys, folder):
         rows = list(csv.DictReader(file))
     assert [row["name"] for row in rows] == [one["name"] for one in told["tensors"]]
     by_name = {row["name"]: row for row in rows}
-    assert by_name["w1"]["format"] == " ".join(FORMATS["w1"])
+    assert json.loads(by_name["w1"]["format"]) == FORMATS["w1"]
     assert float(by_name["r"]["output_db"]) == pytest.approx(expected()["r"].output_db)
     assert by_name["r"]["suggested_format"] == told["tensors"][0]["suggestion"]["format"]
     assert by_name["w1"]["suggestion"] == ""
+    assert by_name["r"]["suggested_gain_db"] == str(told["tensors"][0]["suggestion"]["gain_db"])
 
 
 def test_plots(capsys, folder):
@@ -203,7 +204,10 @@ def test_a_bundled_set_of_a_bundled_model(capsys):
         (["model.onnx", "--group", "auto"], "--group has no meaning without --data: nothing is run"),
         (["model.onnx", "--csv", "a.csv"], "--csv has no meaning without --data: nothing is run"),
         (["model.onnx", "--rounding", "floor"], "--rounding has no meaning without --data: nothing is run"),
-        (["model.onnx", "--limit", "3"], "--limit has no meaning without --data: nothing is run"),
+        *(
+            (["model.onnx", *words], f"{words[0]} has no meaning without --data: nothing is run")
+            for words in (["--limit", "3"], ["--labels", "l.npy"], ["--std", "2"], ["--resize", "8"], ["--crop", "8"])
+        ),
         (["model.onnx", "-o", "a.png"], "-o has no meaning without --data: nothing is run"),
     ],
 )

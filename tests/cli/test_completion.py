@@ -10,7 +10,7 @@ from networks import network
 
 from qengine import cli
 from qengine.cli import completion
-from qengine.cli.app import COMMANDS, GROUPS
+from qengine.cli.commands import COMMANDS, GROUPS
 from qengine.cli.model_names import tensor_names
 from qengine.cli.option_words import words_of_options
 from qengine.cli.usage import commands_by_name
@@ -116,7 +116,7 @@ SHELLS = {
 @pytest.mark.parametrize("shell", SHELLS)
 def test_shells(shell, folder, monkeypatch, capsys):
     variables, expected = SHELLS[shell]
-    monkeypatch.setenv(completion.VARIABLE, f"complete_{shell}")
+    monkeypatch.setenv(cli.COMPLETION_VARIABLE, f"complete_{shell}")
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert cli.main([]) == 0
@@ -128,7 +128,7 @@ def test_shells(shell, folder, monkeypatch, capsys):
 
 @pytest.mark.parametrize(("line", "status"), [("qengine run digits --qfo", 0), ("qengine run digits -o ", 1)])
 def test_fish_asks_whether_there_are_words(line, status, folder, monkeypatch, capsys):
-    monkeypatch.setenv(completion.VARIABLE, "complete_fish")
+    monkeypatch.setenv(cli.COMPLETION_VARIABLE, "complete_fish")
     monkeypatch.setenv("_TYPER_COMPLETE_FISH_ACTION", "is-args")
     monkeypatch.setenv("_TYPER_COMPLETE_ARGS", line)
     assert cli.main([]) == status
@@ -141,7 +141,7 @@ def test_fish_asks_whether_there_are_words(line, status, folder, monkeypatch, ca
 )
 @pytest.mark.parametrize("shell", SHELLS)
 def test_nothing_is_ever_an_error(shell, line, folder, monkeypatch, capsys):
-    monkeypatch.setenv(completion.VARIABLE, f"complete_{shell}")
+    monkeypatch.setenv(cli.COMPLETION_VARIABLE, f"complete_{shell}")
     monkeypatch.setenv("COMP_WORDS", line)
     monkeypatch.setenv("COMP_CWORD", str(max(0, len(line.split()) - 1)))
     monkeypatch.setenv("_TYPER_COMPLETE_ARGS", line)
@@ -170,7 +170,7 @@ def test_a_key_imports_little(folder, cache):
         "import sys; from qengine.cli import main; main([]);"
         "print(*{'numpy', 'typer', 'onnx', 'numba', 'rich'} & set(sys.modules), file=sys.stderr)"
     )
-    environment = {**os.environ, completion.VARIABLE: "complete_bash", "COMP_WORDS": "qengine run digits --qfo"}
+    environment = {**os.environ, cli.COMPLETION_VARIABLE: "complete_bash", "COMP_WORDS": "qengine run digits --qfo"}
     environment["COMP_CWORD"] = "3"
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("--qformat\n", "\n")
@@ -181,7 +181,7 @@ def test_the_script_of_a_shell_is_shown(shell, folder, monkeypatch, capsys):
     monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
     assert cli.main(["--show-completion", shell]) == 0
     shown = capsys.readouterr().out
-    assert completion.VARIABLE in shown
+    assert cli.COMPLETION_VARIABLE in shown
     assert f"complete_{shell}" in shown
 
 
@@ -191,7 +191,7 @@ def test_the_script_of_a_shell_is_installed(shell, folder, monkeypatch, capsys):
     monkeypatch.setenv("HOME", str(folder))
     assert cli.main(["--install-completion", shell]) == 0
     written = [p for p in folder.rglob("*qengine*") if p.is_file()]
-    assert any(completion.VARIABLE in path.read_text() for path in written)
+    assert any(cli.COMPLETION_VARIABLE in path.read_text() for path in written)
     assert f"{shell} completion installed" in capsys.readouterr().out
 
 

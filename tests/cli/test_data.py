@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from networks import network
 from PIL import Image
 
 from qengine import cli, zoo
@@ -77,3 +78,27 @@ def test_labels_that_do_not_fit(folder, capsys, monkeypatch, words, message):
 @pytest.mark.parametrize("command", ["calibrate", "run", "sweep", "search", "inspect", "quantize", "report"])
 def test_every_command_on_data_takes_labels(capsys, command):
     assert "--labels" in answer(capsys, command, "--help").out
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["run", "digits"],
+        ["bench", "digits"],
+        ["quantize", "m.onnx", "--qformat", "Q3.4", "-o", "q.onnx"],
+        ["report", "m.onnx"],
+        ["export", "vectors", "m.onnx", "--qformat", "Q3.4", "-i", "x=1,2", "-o", "pack"],
+        ["export", "c", "m.onnx", "--qformat", "Q3.4", "-o", "net"],
+        ["compare", "m.onnx", "dump.npz", "--qformat", "Q3.4"],
+    ],
+)
+@pytest.mark.parametrize("words", [["--labels", "l.npy"], ["--limit", "3"], ["--batch", "3"]])
+def test_what_says_how_samples_are_read_needs_samples(command, words, tmp_path, monkeypatch, capsys):
+    if command[0] == "bench" and words[0] != "--batch":
+        return
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "m.onnx").write_bytes(network([("Relu", "x", "y")], inputs={"x": [2]}))
+    np.savez(tmp_path / "dump.npz", y=np.zeros(2, np.int8))
+    assert cli.main([*command, *words]) == 2
+    assert f"{words[0]} belongs to the samples of --data: give data, or leave it out" in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == {"m.onnx", "dump.npz"}

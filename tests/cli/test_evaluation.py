@@ -99,8 +99,6 @@ def test_outputs_of_different_shapes_are_not_saved(capsys, tmp_path):
         (["--data", "digits", "--raw", "-o", "o.npz"], "--raw saves the codes"),
         (["--data", "digits", "--qformat", "Q4.3", "--raw"], "give a file with -o"),
         (["--data", "digits", "--expected", "3"], "--expected belongs to the input of a single run"),
-        (["--limit", "3"], "--limit belongs to the samples of --data"),
-        (["--batch", "3"], "--batch belongs to the samples of --data"),
         (["--fail-under", "speed=3"], "no metric is named 'speed'"),
         (["--fail-under", "top1"], "METRIC=VALUE"),
         (["--fail-under", "psnr=30"], "no figure of psnr"),

@@ -6,8 +6,8 @@ import shlex
 import pytest
 
 from qengine import cli
-from qengine.cli.app import COMMANDS, GROUPS
-from qengine.cli.help_text import COMMAND_GROUPS, parts_of
+from qengine.cli.commands import COMMAND_GROUPS, COMMANDS, GROUPS
+from qengine.cli.help_text import parts_of
 from qengine.cli.usage import commands_by_name
 
 EVERY = [*COMMANDS, *(f"{group} {name}" for group, (_, names) in GROUPS.items() for name in names)]
@@ -96,7 +96,6 @@ def test_commands_are_grouped(words, capsys, monkeypatch):
         part = text[text.index(f"\n{title}\n") :]
         for name in names:
             assert re.search(rf"^  {name} +[A-Z]", part, re.MULTILINE)
-    assert {name for _, names in COMMAND_GROUPS for name in names} == {*COMMANDS, *GROUPS}
 
 
 @pytest.mark.parametrize("words", [["help", "run"], ["help", "export", "c"], ["help", "export"]])

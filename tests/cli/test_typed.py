@@ -1,4 +1,4 @@
-"""Commands that are suggested are the ones that were typed, with another value."""
+"""Commands that are suggested can be pasted: they have what was typed."""
 
 import shlex
 
@@ -7,7 +7,7 @@ import pytest
 from networks import network
 
 from qengine import cli
-from qengine.cli.typed import DATA, FIXED_POINT, follow_up, remember, remember_taken, typed_with
+from qengine.cli.typed import DATA, FIXED_POINT, follow_up, remember, remember_taken, typed_with, with_typed
 
 
 @pytest.mark.parametrize(
@@ -57,3 +57,62 @@ def test_the_next_command_keeps_the_model_and_the_data(words, options):
     assert follow_up("inspect", "m.onnx", DATA | FIXED_POINT) == f"qengine inspect {options}"
     remember(["run"])
     assert follow_up("inspect", "my m.onnx", added=["-v"]) == "qengine inspect 'my m.onnx' -v"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("m.onnx", "my net.onnx"):
+        (tmp_path / name).write_bytes(network([("Relu", "x", "y")], inputs={"x": [1, 8]}))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        (["run", "digits"], "qengine calibrate digits --bits 8 "),
+        (["run", "./my net.onnx"], "qengine calibrate './my net.onnx' --bits 8 "),
+        (["export", "c", "m.onnx", "-o", "net"], "qengine calibrate m.onnx --bits 8 "),
+        (["targets", "check", "m.onnx", "--target", "cmsis-nn-q7"], "qengine calibrate m.onnx --bits 8 "),
+        (["compare", "m.onnx", "x.npz"], "qengine calibrate m.onnx --bits 8 "),
+        (["run", "--threads", "1", "m.onnx"], "qengine calibrate m.onnx --bits 8 "),
+        (["run", "m.onnx", "--data=a b"], "qengine calibrate m.onnx '--data=a b' --bits 8 "),
+        (
+            [
+                "run",
+                "m.onnx",
+                "--data",
+                "d",
+                "--labels=l.csv",
+                "--mean",
+                "-1,2,3",
+                "--std",
+                "5",
+                "--rgb",
+            ],
+            "qengine calibrate m.onnx --data d --labels=l.csv --mean -1,2,3 --std 5 --rgb --bits 8 ",
+        ),
+        (["--no-project", "run", "m.onnx", "--bgr"], "qengine calibrate m.onnx --no-project --bgr --bits 8 "),
+    ],
+)
+def test_a_suggestion_has_what_was_typed(words, command, folder, capsys):
+    np.savez(folder / "x.npz", x=np.zeros((1, 8), np.float32))
+    assert cli.main([*words, "--qformat", "int8"]) == 2
+    assert command in capsys.readouterr().err
+
+
+def test_a_suggestion_in_a_project_leaves_the_model_to_it(folder, capsys):
+    (folder / "other.toml").write_text('model = "m.onnx"\n')
+    for words in (["run", "--project", "other.toml"], ["--project", "other.toml", "run"]):
+        assert cli.main([*words, "--qformat", "int8"]) == 2
+        assert "qengine calibrate --project other.toml --bits 8 " in capsys.readouterr().err
+
+
+def test_other_texts_stay(folder, capsys):
+    assert cli.main(["run", "m.onnx", "--qformat", "int8"]) == 2
+    capsys.readouterr()
+    for text in ("run needs MODEL", '{"note": "qengine calibrate MODEL"}', "qengine compare PACK|MODEL DUMP", ""):
+        assert with_typed(text) == text
+    assert with_typed("qengine targets check MODEL --target x") == "qengine targets check m.onnx --target x"
+    remember([])
+    assert with_typed("qengine calibrate MODEL") == "qengine calibrate MODEL"

@@ -1,49 +1,12 @@
-"""Words as typed: what was pasted, and suggestions with the model and the data that were typed."""
+"""Words as typed: what was pasted from a page, and formats in other notations."""
 
 import pytest
 
 from qengine.cli import parsing
 from qengine.cli.options import fixed_point
 from qengine.cli.options.general import LimitOptions
-from qengine.cli.typed_words import read_words, with_typed
+from qengine.cli.typed_words import read_words
 from qengine.errors import OptionError
-
-HINT = "int8 is a word length: qengine calibrate MODEL --bits 8 does"
-
-
-@pytest.mark.parametrize(
-    ("words", "command"),
-    [
-        (["run", "digits", "--qformat", "int8"], "qengine calibrate digits --bits 8"),
-        (["run", "my models/net.onnx"], "qengine calibrate 'my models/net.onnx' --bits 8"),
-        (["run", "m.onnx", "--data", "my photos"], "qengine calibrate m.onnx --data 'my photos' --bits 8"),
-        (["export", "c", "m.onnx", "-o", "net"], "qengine calibrate m.onnx --bits 8"),
-        (["targets", "check", "m.onnx"], "qengine calibrate m.onnx --bits 8"),
-        (["run"], "qengine calibrate MODEL --bits 8"),
-        (["run", "--qformat", "int8", "digits"], "qengine calibrate MODEL --bits 8"),
-        ([], "qengine calibrate MODEL --bits 8"),
-    ],
-)
-def test_a_suggested_command_can_be_pasted(words, command):
-    assert command in with_typed(HINT, words)
-
-
-@pytest.mark.parametrize(
-    ("words", "command"),
-    [
-        (["run"], "qengine calibrate --bits 8 does"),
-        (["run", "--data", "d"], "qengine calibrate --data d --bits 8"),
-        (["run", "--project", "p.toml"], "qengine calibrate --project p.toml --bits 8"),
-        (["run", "m.onnx"], "qengine calibrate m.onnx --bits 8"),
-    ],
-)
-def test_the_model_of_a_project_need_not_be_typed(words, command):
-    assert command in with_typed(HINT, words, has_project=True)
-
-
-def test_other_texts_stay():
-    for text in ("run needs MODEL", '{"note": "qengine calibrate MODEL"}', "qengine compare PACK|MODEL DUMP", ""):
-        assert with_typed(text, ["run", "digits"]) == text
 
 
 @pytest.mark.parametrize("dash", "‐‑‒–—―−")

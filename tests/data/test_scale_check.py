@@ -42,8 +42,13 @@ def trained(scale):
 WEIGHTS = {scale: trained(scale) for scale in SCALES}
 
 
-def classifier(scale, *, before=(), after=None):
+def classifier(scale, **around):
     """Return a session of a trained network, with operators before and after it."""
+    return qengine.InferenceSession(model_of(scale, **around))
+
+
+def model_of(scale, *, before=(), after=None):
+    """Return a trained network."""
     w1, b1, w2, b2 = WEIGHTS[scale]
     end = [("Softmax", "z", "y", {"axis": 1})] if after == "softmax" else [("Identity", "z", "y")]
     first = before[-1][2] if before else "x"
@@ -59,7 +64,7 @@ def classifier(scale, *, before=(), after=None):
     constants |= {"white": np.float32(255)}
     used = {name for _, reads, *_ in nodes for name in reads.split()}
     kept = {name: np.asarray(array) for name, array in constants.items() if name in used}
-    return qengine.InferenceSession(network(nodes, inputs={"x": ["N", 1, 28, 28]}, constants=kept))
+    return network(nodes, inputs={"x": ["N", 1, 28, 28]}, constants=kept)
 
 
 def notes(session, preprocessing, count=8, **options):
@@ -81,6 +86,22 @@ def test_pixels_in_a_network_of_small_numbers_are_told(scale, after, count):
         assert "scores differ by" in found[0]
         assert found[0].endswith("try --scale 1/255, or --mean and --std as in training")
         assert "\n" not in found[0]
+
+
+def test_very_large_scores_need_less_certainty_of_small_numbers():
+    """A 255th of pixels is itself not what a network of ImageNet's mean is certain about."""
+    weights = np.float32([[2.0, -2.0]])
+    shift = np.float32([-0.6, 0.6])
+
+    def found(gain):
+        nodes = [("GlobalAveragePool", "x", "m"), ("Flatten", "m", "f"), ("MatMul", "f w", "s"), ("Add", "s b", "y")]
+        constants = {"w": weights * np.float32(gain), "b": shift * np.float32(gain)}
+        return notes(
+            qengine.InferenceSession(network(nodes, inputs={"x": ["N", 1, 28, 28]}, constants=constants)), PLAIN
+        )
+
+    assert found(0.3) == ()  # scores of some tens
+    assert len(found(2.0)) == 1
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -157,3 +178,24 @@ def test_an_input_far_beyond_the_format_that_was_chosen_for_it():
 @pytest.mark.parametrize("bad", [np.full((1, 1, 28, 28), np.nan, np.float32), np.zeros((0, 1, 28, 28), np.float32)])
 def test_what_cannot_be_looked_at_is_no_warning(bad):
     assert scale_notes(classifier("unit"), {"x": bad}, Applied(), Base()) == ()
+
+
+DATA = {
+    "array": lambda x: x,
+    "iterator": lambda x: iter([{"x": x[:4]}, {"x": x[4:]}]),
+    "runs": lambda x: [{"x": x[:4]}, {"x": x[4:]}],
+    "dataset": lambda x: qengine.open_dataset(x, classifier("unit")),
+}
+
+
+@pytest.mark.parametrize("kind", DATA)
+@pytest.mark.parametrize("function", [qengine.calibrate, qengine.quantize_model, qengine.search])
+def test_functions_that_choose_formats_tell_it_once_and_read_all_data(function, kind):
+    model = model_of("unit")
+    options = {"metric": "sqnr", "max_drop": 60, "max_runs": 1, "bits": [8, 16]} if function is qengine.search else {}
+    pixels = PICTURES[600:608].astype(np.float32)
+    found = function(model, DATA[kind](pixels), **options)
+    assert len([note for note in found.notes if "the network seems to be trained on other numbers" in note]) == 1
+    assert not [note for note in function(model, DATA[kind](pixels / 255), **options).notes if "trained" in note]
+    if function is qengine.calibrate:
+        assert dict(found) == dict(qengine.calibrate(model, pixels))

@@ -8,7 +8,7 @@ from generators.markdown import ROOT, escaped
 from generators.notebooks import as_page
 
 import qengine
-from qengine.cli.app import COMMANDS, GROUPS
+from qengine.cli.commands import COMMANDS, GROUPS
 from qengine.metrics.declaration import all_metrics
 from qengine.targets import names
 

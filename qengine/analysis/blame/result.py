@@ -163,7 +163,12 @@ class Blame(Result):
 
 
 def _row(one: TensorBlame) -> Record:
-    """Return a tensor as a row: without what only the JSON object holds, and the suggestion in a few words."""
-    better = None if one.suggestion is None else f"{one.suggestion.text}: {one.suggestion.format}"
+    """Return a tensor as a row, without what only the JSON object holds."""
+    hint = one.suggestion
     known = {name: value for name, value in vars(one).items() if name not in ("noise", "suggestion")}
-    return {**known, "suggestion": better}
+    better = {
+        "suggestion": None if hint is None else hint.text,
+        "suggested_format": None if hint is None else hint.format,
+        "suggested_gain_db": None if hint is None else hint.gain_db,
+    }
+    return known | better

@@ -63,7 +63,8 @@ def feeds_of(
             opened, *rest = declared[name].shape or ()
             batches[name] = (
                 f"the batch of input '{name}' is open ({' x '.join(str(n or '?') for n in (opened, *rest))}): work is "
-                f"that of 1 sample; --shape {name}={','.join(map(str, (8, *one[1:])))} tells that of 8 (shapes=)"
+                f"that of 1 sample; --shape {name}={','.join(map(str, (8, *one[1:])))} "
+                "tells that of 8 (in Python: shapes=)"
             )
             shapes = {**shapes, name: one}
     for name, value in declared.items():

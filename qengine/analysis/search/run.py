@@ -6,7 +6,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -27,6 +27,7 @@ from qengine.analysis.search.units import ACTIVATION, CONSTANT, Units, formats_o
 from qengine.analysis.sweep.shared_results import Float32Outputs, ensure_float32
 from qengine.data.datasets import Dataset, graph_of, in_fast_batches, open_dataset, provenance_of
 from qengine.data.datasets.runs import Runs, feeds_of
+from qengine.data.scale_check import notes_on_runs
 from qengine.errors import OptionError, UnsupportedError
 from qengine.keywords import check_keywords, options_with
 from qengine.metrics.declaration import find_metric
@@ -132,7 +133,9 @@ def search(
                     f"the data decides how this model runs ({reason}), and no tensor can be rounded alone; "
                     "choose word lengths for all at once instead (qengine sweep MODEL -o results)"
                 ) from None
-            return job.search(choices)
+            found = job.search(choices)
+    notes, _ = notes_on_runs(graph, dataset, session)
+    return replace(found, notes=(*notes, *found.notes))
 
 
 @dataclass(frozen=True)
@@ -184,6 +187,7 @@ class _SearchRun:
                 "give the model without the operators that make whole numbers of them, or choose among formats by "
                 "qengine sweep"
             )
+        self._others = [name for name, array in first.items() if name != self._output and array.dtype.kind == "f"]
         check_labels(task, self._output, first, dataset.labels)
         self._metric = find_metric(settings.metric, task, has_labels=has_labels)
         if self._metric.check is not None:
@@ -294,6 +298,12 @@ class _SearchRun:
     def _notes(self, choices: Choices, is_complete: bool, checked: HeldOut | None) -> list[str]:
         free = [unit for u, unit in enumerate(self._units) if u not in choices.cost.units and len(unit.widths) > 1]
         notes = list(self._target_notes())
+        if self._others:
+            listed = ", ".join(f"'{name}'" for name in self._others)
+            notes.append(
+                f"only output '{self._output}' is measured, and the others ({listed}) may lose more: see them with "
+                "qengine run --data and these formats"
+            )
         if free:
             tensors, have = ("1 tensor adds", "has") if len(free) == 1 else (f"{len(free)} tensors add", "have")
             notes.append(f"{tensors} nothing to {self._cost.label}, and {have} the longest word")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from qengine.cli.options.fixed_point import TargetOptions
-from qengine.cli.options.panels import CHOICE
+from qengine.cli.panels import CHOICE
 from qengine.errors import OptionError
 from qengine.quantization.calibration import AUTO, CalibrationOptions, Method
 

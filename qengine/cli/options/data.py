@@ -7,14 +7,15 @@ from typing import Annotated, Any
 import typer
 
 from qengine.cli import parsing
-from qengine.cli.options.panels import INPUTS
 from qengine.cli.options.preprocessing import PreprocessingOptions
+from qengine.cli.panels import INPUTS
 from qengine.cli.warnings_shown import show_notes
 from qengine.data.applied import Applied, Base, FormatsFiles, applied, base_of
 from qengine.data.datasets import Dataset, in_fast_batches, open_dataset
 from qengine.data.datasets.kinds import described
 from qengine.data.preprocessing import Preprocessing
 from qengine.data.zoo import ENTRIES, Entry, find
+from qengine.errors import OptionError
 from qengine.model.graph import Graph
 
 Shapes = Annotated[
@@ -132,6 +133,12 @@ class _SampleOptions:
             rich_help_panel=INPUTS,
         ),
     ] = None
+
+    def check_without_data(self) -> None:
+        """Raise OptionError for an option that says how samples are read, where there are none."""
+        for name in ("labels", "batch", "limit"):
+            if getattr(self, name) is not None:
+                raise OptionError(f"--{name} belongs to the samples of --data: give data, or leave it out")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from qengine.cli.answer import Answer
-from qengine.cli.options.panels import RUN
+from qengine.cli.panels import RUN
 from qengine.metrics.thresholds import Shortfall, Threshold
 
 _FAILED = 1

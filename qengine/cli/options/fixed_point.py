@@ -10,7 +10,7 @@ import typer
 
 from qengine.cli import parsing
 from qengine.cli.options.general import LimitOptions
-from qengine.cli.options.panels import FIXED_POINT
+from qengine.cli.panels import FIXED_POINT
 from qengine.errors import FormatError
 from qengine.model.steps import ISLANDS
 from qengine.qformat import Overflow, QFormat, Rounding

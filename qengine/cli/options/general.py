@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from qengine.cli.options.panels import INPUTS, RUN
+from qengine.cli.panels import INPUTS, RUN
 from qengine.data.zoo import ENTRIES
 from qengine.kernels.isa import BEST_FIRST
 from qengine.memory import MAX_ELEMENTS

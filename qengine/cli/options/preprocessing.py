@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from qengine.cli import parsing
-from qengine.cli.options.panels import PREPROCESSING
+from qengine.cli.panels import PREPROCESSING
 from qengine.cli.project.origin import named
 from qengine.data.applied import Base
 from qengine.data.preprocessing import Preprocessing

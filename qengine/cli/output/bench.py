@@ -18,6 +18,7 @@ macs               number of multiply-accumulates of the model
 memory_bytes       size of all tensors between steps
 kernels            [{tensor, operator, kernel, note, ms, gmacs, percent_of_peak, kind}], each alone on one thread
 preprocessing      how pixels became numbers, a record of `Preprocessing`; null where no pixels were read
+notes              lines of text
 rivals             {name: {best_ms, median_ms, times_ours}, or the reason why it did not run}
 =================  =================================================================================================
 
@@ -109,6 +110,7 @@ def report_record(model: str, pixels: Applied, report: Report, bits: int | None)
         "kernels": [asdict(row) for row in report.rows],
         "rivals": rivals,
         "preprocessing": pixels.record,
+        "notes": pixels.notes,
     }
     return json_text(record)
 

@@ -1,4 +1,4 @@
-"""Output of `qengine inspect --data`: a table, one JSON object, or CSV.
+"""Output of `qengine inspect --data`: a table, or one JSON object.
 
 Every key is always present. A ratio in dB is "inf" without noise, and null where it is not defined.
 
@@ -22,20 +22,15 @@ preprocessing       how pixels became numbers, a record of `Preprocessing`; null
 written             paths of the files
 notes               lines of text
 ==================  ================================================================================================
-
-CSV has one line per tensor, with most of these columns.
 """
 
-import csv
 from collections.abc import Iterator
 from math import isfinite
-from pathlib import Path
 from typing import Any
 
 from rich.text import Text
 
 from qengine.analysis.blame import Blame, TensorBlame
-from qengine.atomic_files import replacing
 from qengine.cli.options import FixedPointOptions
 from qengine.cli.output.console import Line, Part, counted_samples, decibels, rendered
 from qengine.cli.output.pixels import pixel_lines
@@ -58,11 +53,6 @@ _LEGEND = (
     "noise share: of all noise at the output; alone, all but: SQNR at the output with only this tensor rounded, and "
     "with all but it; gain: what the output gains without its rounding; itself: SQNR of its own rounding; in run: SQNR "
     "of its codes, all noise before it included"
-)
-_COLUMNS = (
-    *("name", "kind", "operator", "format", "elements", "sqnr_db", "own_db", "output_db", "all_but_db", "gain_db"),
-    *("sensitivity", "share", "saturated", "underflowed", "unused_bits"),
-    *("suggestion", "suggested_format", "suggested_gain_db"),
 )
 
 
@@ -102,31 +92,6 @@ def _tensor(tensor: TensorBlame) -> dict[str, Any]:
     hint = tensor.suggestion
     better = hint and {"text": hint.text, "format": format_to_json(hint.format), "gain_db": hint.gain_db}
     return {**vars(tensor), "format": format_to_json(tensor.format), "noise": dict(tensor.noise), "suggestion": better}
-
-
-def write_csv(path: Path, result: Blame) -> None:
-    """Write one line per tensor; the file is written whole or not at all.
-
-    Raises
-    ------
-    OptionError
-        If the file cannot be written.
-    """
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, _COLUMNS, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        for tensor in result.tensors:
-            hint = tensor.suggestion
-            better = {
-                "suggestion": hint and hint.text,
-                "suggested_format": hint and _spelled(hint.format),
-                "suggested_gain_db": hint and hint.gain_db,
-            }
-            writer.writerow(vars(tensor) | {"format": _spelled(tensor.format)} | better)
-
-
-def _spelled(fmt: Format) -> str:
-    return str(fmt) if isinstance(fmt, QFormat) else " ".join(map(str, fmt.formats))
 
 
 def as_tables(

@@ -69,6 +69,7 @@ def as_json(
     if only_own:
         found["tensors"] = [one for one in found["tensors"] if one["own"]]
     learned_json = None if learned is None else learned.as_json()
+    found["notes"] = [*found["notes"], *pixels.notes]
     found |= {"learned": learned_json, "preprocessing": pixels.record, "written": list(written)}
     return json_text({"reference": reference, "dump": dump, **found})
 

@@ -9,12 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from qengine.cli.help_text import Command
+from qengine.cli.panels import RUN
 from qengine.cli.project.find import project_path
 from qengine.cli.project.origin import remember
 from qengine.cli.typed_words import checked_arguments
-
-PANEL = "Run"
-"""Title of the panel of the options, which is `panels.RUN`: a list of commands imports no options."""
 
 ProjectFile = Annotated[
     str | None,
@@ -23,12 +21,12 @@ ProjectFile = Annotated[
         metavar="FILE",
         show_default=False,
         help="Take what is not typed from this file. Default: qengine.toml, where the current folder has one.",
-        rich_help_panel=PANEL,
+        rich_help_panel=RUN,
     ),
 ]
 NoProject = Annotated[
     bool,
-    typer.Option("--no-project", metavar="", help="Take nothing from a project file.", rich_help_panel=PANEL),
+    typer.Option("--no-project", metavar="", help="Take nothing from a project file.", rich_help_panel=RUN),
 ]
 
 

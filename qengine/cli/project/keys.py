@@ -12,6 +12,7 @@ from enum import Enum
 from pathlib import PurePath
 
 from qengine import targets
+from qengine.cli.commands import COMMANDS, GROUPS, WITHOUT_PROJECT
 from qengine.cli.project import values
 from qengine.data.channels import LAYOUTS
 from qengine.data.datasets.label_files import SUFFIXES as LABEL_SUFFIXES
@@ -148,10 +149,10 @@ KEYS: tuple[Key, ...] = (
 )
 """All keys, in the order in which `qengine init` writes them."""
 
-TABLES = ("run", "inspect", "calibrate", "quantize", "sweep", "search", "report", "compare", "targets", "bench")
+TABLES = tuple(name for name in COMMANDS if name not in WITHOUT_PROJECT)
 """Commands that may have a table of options of their own; those of a group stand in the group's table."""
 
-GROUPED_TABLES: Mapping[str, tuple[str, ...]] = {"export": ("vectors", "c")}
+GROUPED_TABLES: Mapping[str, tuple[str, ...]] = {group: names for group, (_, names) in GROUPS.items()}
 """Groups of commands that may have tables, such as [export.c]."""
 
 OUTPUTS: Mapping[str, str] = {

@@ -35,7 +35,7 @@ def parse(path: str, command: Any, ctx: Any, args: list[str], parse_args: Parse)
     QEngineError
         If the file is not valid, or what it gives does not fit the command.
     """
-    typed = _typed(command.make_parser(ctx).parse_args(args=list(args))[0])
+    typed = typed_values(command.make_parser(ctx).parse_args(args=list(args))[0])
     name = " ".join(ctx.command_path.split()[1:])
     project = read_project(path)
     found = taken(project, name, options_of(command.get_params(ctx)), typed)
@@ -52,11 +52,11 @@ def parse(path: str, command: Any, ctx: Any, args: list[str], parse_args: Parse)
     remember(path, found.keys)
     make_folders(found)
     remember_taken(found.key_names())
-    _tell(path, found)
+    _tell(path, found, name)
     return rest
 
 
-def _typed(parsed: Mapping[str, Any]) -> dict[str, Any]:
+def typed_values(parsed: Mapping[str, Any]) -> dict[str, Any]:
     """Return what was typed: a parser has another value than a text, a number or a list where nothing was."""
     return {
         name: value
@@ -80,8 +80,12 @@ def _plain(path: str) -> str:
     return f"./{path}" if path.startswith("-") else path
 
 
-def _tell(path: str, found: Taken) -> None:
+def _tell(path: str, found: Taken, command: str) -> None:
     """Write one line on what was taken to standard error."""
-    lines = [*found.notes, *([f"{path}: {', '.join(found.key_names())}"] if found.key_names() else [])]
+    lines = list(found.notes)
+    if names := found.key_names():
+        lines.append(f"{path}: {', '.join(names)}")
+        if command == "run" and "data" in found.values:
+            lines[-1] += f"; the samples of {found.values['data']} are run, and one input with -i NAME=VALUE"
     for line in lines:
         sys.stderr.write(f"{QEngineError(line)}\n")

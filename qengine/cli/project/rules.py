@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from qengine.cli.project.file import Project
 from qengine.cli.project.keys import KEYS, NORMALIZATION, PREPROCESSING
+from qengine.data.zoo import ENTRIES
 
 if TYPE_CHECKING:
     from qengine.cli.project.defaults import Taken
@@ -34,6 +35,12 @@ _CHOOSE_FORMATS = frozenset(
 
 _OF_RUNS = frozenset({"threads", "limit", "batch", "labels", "rounding", "overflow", "accumulator_bits", "metric"})
 """Options that `inspect` refuses where it runs nothing."""
+
+_OF_SAMPLES = ("labels", "limit", "batch")
+"""Options that are refused where there is no data."""
+
+_ONE_INPUT = ("run", "inspect", "bench")
+"""Commands that take a single input, and no set of samples, of a bundled model where no data is given."""
 
 _OF_FIXED_POINT = frozenset({"target", "rounding", "overflow", "accumulator_bits"})
 """Options without a meaning in float32."""
@@ -77,11 +84,15 @@ def apply(result: Taken, project: Project, command: str, typed: Mapping[str, Any
     if "data" in typed:
         _drop_keys(result, "labels")
     if typed.get("data_free"):
-        result.drop("data", "labels", "limit", "batch", "inputs", *_PICTURES)
+        result.drop("data", *_OF_SAMPLES, "inputs", *_PICTURES)
     if command in ("run", "export vectors", "export c") and "data" not in typed:
         known = project.get("inputs") or {}
         if any(not any(text.startswith(f"{name}=") for name in known) for text in typed.get("inputs") or ()):
-            result.drop("data", "labels", "limit", "batch")
+            result.drop("data", *_OF_SAMPLES)
+    if "data" not in result.values and "data" not in typed and not _has_own_samples(project, command, typed):
+        _drop_keys(result, *_OF_SAMPLES)
+        if command == "inspect":
+            _inspect_statically(result)
     if command == "inspect" and ("tensors" in typed or "shapes" in typed):
         _inspect_statically(result)
     _choose_formats(result, project, command, given)
@@ -120,6 +131,11 @@ def _leave_rules_out(result: Taken) -> None:
     if left:
         what = " and ".join(left)
         result.notes.append(f"{what} of the project: not in the file, which rounds half to even as ONNX does")
+
+
+def _has_own_samples(project: Project, command: str, typed: Mapping[str, Any]) -> bool:
+    """Return whether a command takes samples without data: those of a bundled model."""
+    return typed_model(command, typed) is None and project.get("model") in ENTRIES and command not in _ONE_INPUT
 
 
 def _inspect_statically(result: Taken) -> None:

@@ -120,8 +120,3 @@ def relative(path: str, folder: str) -> str:
         return os.path.relpath(path, folder)
     except ValueError:  # another drive
         return os.path.abspath(path)  # noqa: PTH100
-
-
-def default_values(model: str, output: str | None) -> dict[str, Any]:
-    """Return the values of a new file: the model, and the names of what commands write."""
-    return {"model": model, "formats": "formats.json", "output": output or "results"}

@@ -94,6 +94,9 @@ def _files_in(folder: Path) -> Iterator[Path]:
     yield from walk(folder, 0)
 
 
+_FEATURES = "; where its outputs are features and no scores, go by SQNR, which needs no labels"
+
+
 def _numbering(folder: Path, present: Sequence[str], count: int | None) -> _Numbering:
     listing = folder / CLASSES_FILE
     if listing.is_file():
@@ -106,7 +109,7 @@ def _numbering(folder: Path, present: Sequence[str], count: int | None) -> _Numb
             (),
             f"no labels: {folder} has {len(present)} class folder{'s' * (len(present) > 1)} ({listed(present)}), and "
             f"the model {count} classes; say which are meant with --labels FILE, folders whose names are numbers, or a "
-            f"{CLASSES_FILE} in the folder with the names of all {count} classes, one a line",
+            f"{CLASSES_FILE} in the folder with the names of all {count} classes, one a line{_FEATURES}",
         )
     folders = f"{len(present)} folder{'s' * (len(present) > 1)}"
     note = f"classes: {folders} in the order of their names, 0 is '{present[0]}'"
@@ -141,7 +144,8 @@ def _by_number(folder: Path, present: Sequence[str], count: int | None) -> _Numb
             None,
             (),
             f"no labels: the names of the class folders in {folder} reach to {most}, and the classes of the model are "
-            f"0 to {count - 1}{from_one}; give --labels FILE, or a {CLASSES_FILE} in the folder with their names",
+            f"0 to {count - 1}{from_one}; give --labels FILE, or a {CLASSES_FILE} in the folder with their "
+            f"names{_FEATURES}",
         )
     named = {number: name for name, number in numbers.items()}
     classes = tuple(named.get(i, str(i)) for i in range(most + 1)) if most < 1 << 16 else ()

@@ -113,7 +113,7 @@ def check_range(labels: NDArray[np.int64], what: str, number_of_classes: int | N
         hint = "; they seem to be counted from 1" if least == 1 and most == number_of_classes else ""
         raise FeedError(
             f"{what} reach to {most}, and the model has {number_of_classes} classes, counted from 0 to "
-            f"{number_of_classes - 1}{hint}"
+            f"{number_of_classes - 1}{hint}; where its outputs are features and no scores, leave the labels out"
         )
 
 

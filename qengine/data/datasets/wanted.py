@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from qengine.data.preprocessing import Preprocessing
-from qengine.errors import FeedError
+from qengine.errors import FeedError, OptionError
 from qengine.memory import MAX_ELEMENTS
 from qengine.model.graph import Graph, Value
 from qengine.model.static_values import value_inputs
@@ -30,6 +30,12 @@ class Wanted:
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     max_elements: int = MAX_ELEMENTS
     label_column: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.preprocessing, Preprocessing):
+            example = "mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), resize=256, crop=224"
+            what = f"not {type(self.preprocessing).__name__} {self.preprocessing!r}"
+            raise OptionError(f"preprocessing is a qengine.Preprocessing, such as Preprocessing.of({example}), {what}")
 
     @property
     def inputs(self) -> list[Value]:

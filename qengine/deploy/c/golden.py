@@ -38,7 +38,7 @@ class Golden:
     """
 
     def __init__(self, session: InferenceSession, plan: Plan) -> None:
-        self._session, self.inputs = session, plan.inputs
+        self.session, self.inputs = session, plan.inputs
         steps = {step.output.name: step.output for step in plan.steps}
         encoded = frozenset(t.name for t in plan.inputs if t.format is not None)
         self._plan = replace(plan, outputs={**plan.outputs, **steps}, encoded=encoded)
@@ -46,12 +46,12 @@ class Golden:
     def run(self, codes: Arrays) -> dict[str, Array]:
         """Return every tensor by name, the inputs included: codes where it is in fixed point."""
         with np.errstate(all="ignore"):
-            found = self._session.plans.run(self._plan, codes, raw=True)
+            found = self.session.plans.run(self._plan, codes, raw=True)
         return {t.name: codes[t.name] for t in self.inputs if t.name not in found} | dict(found)
 
     def codes_of(self, feeds: Mapping[str, Any]) -> dict[str, Array]:
         """Return the inputs of the plan as a run quantizes them."""
-        arrays = self._session.check_feeds(feeds)
+        arrays = self.session.check_feeds(feeds)
         return {t.name: quantize_input(t, arrays[t.name], self._plan.fixed, None) for t in self.inputs}
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
+from qengine.data.datasets import DataKeywords, Dataset
+from qengine.data.preprocessing import Preprocessing
 from qengine.deploy.c.manifest import c_schema
 from qengine.deploy.c_folder import manifest_of
 from qengine.deploy.vectors.schema import fault_of
 from qengine.errors import FeedError, OptionError
+from qengine.keywords import check_keywords
 from qengine.results import Record, Result
 
 if TYPE_CHECKING:
@@ -115,20 +118,29 @@ class CProject(Result):
         return found
 
     def verify(
-        self, feeds: Any = None, *, compiler: str | None = None, flags: Sequence[str] = ("-O2",), samples: int = 8
+        self,
+        data: Any = None,
+        *,
+        compiler: str | None = None,
+        flags: Sequence[str] = ("-O2",),
+        samples: int = 8,
+        **reading: Unpack[DataKeywords],
     ) -> Verification:
         """Compile the network on this machine, and compare every tensor with the session.
 
         Parameters
         ----------
-        feeds
-            Feeds of one run or of several, which are added to zeros, extremes and random codes; None for none.
+        data
+            Data that `open_dataset` takes, or feeds of one run or of several, which are added to zeros, extremes and
+            random codes; None for none. Pixels are read as the manifest records it.
         compiler
             Compiler; None for the first of gcc, clang and cc on the PATH.
         flags
             Flags that are added to those for C99 and warnings.
         samples
-            Number of samples that are not of the feeds.
+            Number of samples that are not of the data.
+        reading
+            `preprocessing`, `batch`, `limit` and `labels` of the data, see `open_dataset`.
 
         Raises
         ------
@@ -137,4 +149,8 @@ class CProject(Result):
         """
         if self._verifier is None:
             raise OptionError("a network that was read back has no session: verify what export_c returns")
-        return self._verifier.run(feeds, compiler=compiler, flags=flags, samples=samples)
+        check_keywords("verify", reading, DataKeywords)
+        recorded = self.manifest.get("preprocessing")
+        if recorded is not None and not isinstance(data, Mapping | list | Dataset):
+            reading.setdefault("preprocessing", Preprocessing.from_record(recorded))
+        return self._verifier.run(data, compiler=compiler, flags=flags, samples=samples, reading=reading)

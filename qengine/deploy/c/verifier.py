@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from qengine.checks import check_whole_number
+from qengine.data.datasets import DataKeywords, Dataset, open_dataset, runs_of
 from qengine.deploy.c.golden import Arrays, Golden, Sample, extreme_samples, random_samples
 from qengine.deploy.c.ir import CNetwork
 from qengine.deploy.c.verify import Compiler, Verification, find_compiler, verify
@@ -39,11 +40,12 @@ class Verifier:
 
     def run(
         self,
-        feeds: Any = None,
+        data: Any = None,
         *,
         compiler: str | None = None,
         flags: Sequence[str] = ("-O2",),
         samples: int = 8,
+        reading: DataKeywords | None = None,
     ) -> Verification:
         """Compile the network and compare every tensor; see `CProject.verify`."""
         check_whole_number("samples", samples, 0, _MOST_SAMPLES)
@@ -52,18 +54,27 @@ class Verifier:
             raise OptionError(f"there is no compiler '{compiler}' on the PATH")
         if found is None:
             return Verification(None)
-        return self.with_compiler(found, flags, self.samples(feeds, samples))
+        return self.with_compiler(found, flags, self.samples(data, samples, reading))
 
     def with_compiler(self, compiler: Compiler, flags: Sequence[str], samples: Sequence[Sample]) -> Verification:
         """Compile the network with a compiler and compare every tensor on samples."""
         return verify(self.network, self.name, self.files, self.golden, samples, compiler, flags)
 
-    def samples(self, feeds: Any = None, count: int = 8) -> list[Sample]:
+    def samples(self, data: Any = None, count: int = 8, reading: DataKeywords | None = None) -> list[Sample]:
         """Return the samples of a verification: those that the user gave, and others."""
-        extra = [] if feeds is None else [feeds] if isinstance(feeds, Mapping) else list(feeds)
+        extra = () if data is None else self._runs(data, reading)
         codes = [*self.given, *(self.golden.codes_of({**self.fixed, **one}) for one in extra)]
         own = [Sample(f"sample {i} of the data", one) for i, one in enumerate(codes)]
         first = codes[0] if codes else None
         others = extreme_samples(self.golden.inputs, first)[:count]
         random = random_samples(self.golden.inputs, first)
         return [*own, *others, *islice(random, max(0, count - len(others)))]
+
+    def _runs(self, data: Any, reading: DataKeywords | None) -> Iterable[Mapping[str, Any]]:
+        """Return the feeds of the runs on data, which need not have the inputs that are constants of the network."""
+        is_runs = isinstance(data, list) and all(isinstance(one, Mapping) for one in data)
+        inputs = {one.name for one in self.golden.inputs}
+        fixed = {name: value for name, value in self.fixed.items() if name not in inputs}
+        if not fixed or is_runs or isinstance(data, Mapping | Dataset):
+            return runs_of(data, self.golden.session, reading)
+        return open_dataset(data, self.golden.session, fixed=fixed, **(reading or {}))

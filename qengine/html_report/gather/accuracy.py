@@ -16,7 +16,7 @@ from qengine.analysis.evaluation import Evaluation, evaluate
 from qengine.analysis.inspection.costs import Workload, all_costs
 from qengine.analysis.sweep import Grid, Row, Sweep, SweepOptions, sweep
 from qengine.errors import QEngineError
-from qengine.html_report.facts import AccuracyFacts, MetricFacts, RunFacts
+from qengine.html_report.facts import AccuracyFacts, ConfusionFacts, MetricFacts, RunFacts
 from qengine.html_report.gather.subject import Subject
 from qengine.metrics.declaration import Metric, Reference, find_metric
 from qengine.metrics.pareto import pareto
@@ -28,6 +28,7 @@ COST = "weight_bytes"
 
 _PRODUCTS, _QUICK_PRODUCTS = 1e13, 1e12
 _FEW = (4, 6, 8, 16)
+_MAX_CLASSES = 20  # of a table of classes
 
 
 def evaluated(subject: Subject) -> Evaluation:
@@ -72,8 +73,20 @@ def accuracy_facts(subject: Subject, evaluation: Evaluation) -> tuple[AccuracyFa
         targets=targets,
         curve=points,
         front=_front(points, metric),
+        confusion=_confusion(evaluation),
     )
     return facts, tuple(dict.fromkeys(notes))
+
+
+def _confusion(evaluation: Evaluation) -> ConfusionFacts | None:
+    """Return the counts of classes, where they are few enough to be read."""
+    found = evaluation.confusion
+    counts = None if found is None else found.float32 if found.fixed is None else found.fixed
+    if found is None or counts is None or len(counts) > _MAX_CLASSES:
+        return None
+    named = evaluation.classes if len(evaluation.classes) == len(counts) else range(len(counts))
+    rows = tuple(tuple(map(int, row)) for row in counts)
+    return ConfusionFacts(str(found.reference), tuple(map(str, named)), rows)
 
 
 def _metric_of(subject: Subject, evaluation: Evaluation) -> Metric:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
+
+import numpy as np
 
 from qengine.data import zoo
 from qengine.data.preprocessing import Preprocessing
@@ -49,13 +52,18 @@ class _Words:
         data = ["--data", "DATA" if subject.data is None else shown_path(subject.data)]
         if isinstance(options.labels, str):
             data += ["--labels", shown_path(options.labels)]
-        self.data_without_limit = [*data, *_preprocessing(subject), *_number("--batch", options.batch)]
+        self.data_without_limit = [
+            *data,
+            *_inputs(subject),
+            *_preprocessing(subject),
+            *_number("--batch", options.batch),
+        ]
         self.data = [*self.data_without_limit, *_number("--limit", options.limit)]
         batch = subject.dataset.batch if subject.dataset is not None and options.batch is None else 1
         fed = [*self.data, *(_number("--batch", batch) if batch > 1 else [])]  # formats depend on the number of runs
-        target = [] if settings.target is None else ["--target", _target(settings.target)]
-        self.calibrated = [*fed, *_number("--bits", options.bits), *target]
-        rules = [*target, *_text("--rounding", settings.rounding), *_text("--overflow", settings.overflow)]
+        self.target = [] if settings.target is None else ["--target", _target(settings.target)]
+        self.calibrated = [*fed, *_number("--bits", options.bits), *self.target]
+        rules = [*self.target, *_text("--rounding", settings.rounding), *_text("--overflow", settings.overflow)]
         rules += _number("--accumulator-bits", settings.accumulator_bits)
         formats = [*_text("--qformat", settings.qformat), *_text("--weight-qformat", settings.weight_qformat)]
         if settings.formats is not None or subject.origin.startswith("chosen"):
@@ -76,6 +84,49 @@ class _Words:
     def command(self, section: str, name: str, words: Sequence[str]) -> CommandFacts:
         """Return a command line for a section."""
         return CommandFacts(section, shlex.join(["qengine", *name.split(), self.model, *words]))
+
+
+def export_command(subject: Subject) -> str:
+    """Return the command line that writes the formats of a report to where others read them, of MODEL."""
+    settings, words = subject.settings, _Words(subject)
+    rules = (settings.rounding, settings.overflow, settings.rules, settings.accumulator_bits, settings.islands)
+    is_plain = all(one is None for one in rules) and settings.weight_qformat is None and not settings.per_channel
+    widths = {fmt.bits for fmt in subject.fixed.formats.values()} if subject.fixed is not None else set[int]()
+    end = [*([] if widths <= _STORED else ["--as", "qonnx"]), "-o", "quantized.onnx"]
+    if subject.origin.startswith("chosen") and is_plain:
+        bits = _number("--bits", subject.options.bits)
+        return shlex.join(["qengine", "quantize", "MODEL", *bits, *words.target, *end])
+    if settings.requests_fixed_point and is_plain and not words.target:
+        return shlex.join(["qengine", "quantize", "MODEL", *words.arithmetic, *end])
+    return shlex.join(["qengine", "export", "c", "MODEL", *words.arithmetic, "-o", "network"])
+
+
+def with_model(subject: Subject, text: str) -> str:
+    """Return a text whose suggested commands name the model and the data in place of MODEL."""
+    words = _Words(subject)
+    data = [] if subject.dataset is None else words.data
+
+    def replaced(match: re.Match[str]) -> str:
+        own = [] if match[1].startswith("qengine export") else data
+        return f"{match[1]} {shlex.join([words.model, *own])}"
+
+    return _SUGGESTED.sub(replaced, text)
+
+
+_SUGGESTED = re.compile(r"(qengine (?:export )?\w+) MODEL\b")
+_STORED = {8, 16}  # bits that QuantizeLinear has
+_MAX_NUMBERS = 16  # of an input that is typed as numbers
+
+
+def _inputs(subject: Subject) -> list[str]:
+    """Return the options of inputs that are the same in every run."""
+    shown = list(subject.options.inputs_shown)
+    if not shown:
+        for name, array in (subject.options.inputs or {}).items():
+            numbers = np.asarray(array).ravel()
+            is_short = numbers.size <= _MAX_NUMBERS and numbers.dtype.kind in "fiu"
+            shown.append(f"{name}={','.join(f'{n:.9g}' for n in numbers.tolist()) if is_short else f'{name}.npy'}")
+    return [word for one in shown for word in ("-i", one)]
 
 
 def _target(target: Any) -> str:

@@ -14,7 +14,7 @@ from qengine.analysis.evaluation import Evaluation
 from qengine.errors import OptionError, QEngineError
 from qengine.html_report.facts import AccuracyFacts, BlameFacts, Report, TensorFacts
 from qengine.html_report.gather.accuracy import accuracy_facts, evaluated
-from qengine.html_report.gather.commands import commands
+from qengine.html_report.gather.commands import commands, export_command, with_model
 from qengine.html_report.gather.memory import memory_facts
 from qengine.html_report.gather.model import model_facts
 from qengine.html_report.gather.subject import Subject
@@ -83,7 +83,7 @@ def gather(subject: Subject) -> tuple[Report, Evaluation | None, dict[str, float
     )
     report = Report(
         summary=summary(accuracy, blame, tensors, subject.origin, parts.missing.get("accuracy", "")),
-        next_step=next_step(accuracy, blame),
+        next_step=with_model(subject, next_step(accuracy, blame, export_command(subject))),
         model=model,
         formats=subject.origin,
         tensors=tensors,

@@ -121,8 +121,8 @@ def _memory(accuracy: AccuracyFacts) -> str:
     return f"; weights take {kibibytes(own)} instead of {kibibytes(exact)}"
 
 
-def next_step(accuracy: AccuracyFacts | None, blame: BlameFacts | None) -> str:
-    """Return what to do next, in a sentence."""
+def next_step(accuracy: AccuracyFacts | None, blame: BlameFacts | None, export: str) -> str:
+    """Return what to do next, in a sentence, in which a command line of MODEL exports the formats."""
     if accuracy is None:
         return "Give samples that the model runs on (--data), to see what fixed point costs."
     if accuracy.fixed is None:
@@ -135,13 +135,12 @@ def next_step(accuracy: AccuracyFacts | None, blame: BlameFacts | None) -> str:
     if _is_good(accuracy, accuracy.fixed):
         shorter = f" {shortest} bits would do too." if shortest and own and shortest < own else ""
         if verdict.startswith(_MEND):
-            return f"The output stays {tolerance}; still, {verdict}."
-        return f"The output stays {tolerance}: export these formats (qengine export, qengine quantize).{shorter}"
+            return f"The output stays {tolerance}: export these formats ({export}); still, {verdict}."
+        return f"The output stays {tolerance}: export these formats ({export}).{shorter}"
     longer = f"{shortest} bits stay {tolerance}; or " if shortest and own and shortest > own else ""
     advice = f"{longer}{verdict}" if verdict else longer.removesuffix("; or ")
-    return (
-        f"{_start(advice)}." if advice else "Give longer words, or search for a length of each tensor (qengine search)."
-    )
+    search = "Give longer words, or search for a length of each tensor (qengine search MODEL -o formats.json)."
+    return f"{_start(advice)}." if advice else search
 
 
 def _tolerance(accuracy: AccuracyFacts) -> str:

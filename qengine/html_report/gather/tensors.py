@@ -12,6 +12,7 @@ import numpy as np
 from qengine.analysis.blame import Blame, TensorBlame, blame
 from qengine.analysis.evaluation import Evaluation
 from qengine.html_report.facts import Bars, BlameFacts, TensorFacts
+from qengine.html_report.gather.commands import with_model
 from qengine.html_report.gather.subject import Subject
 from qengine.model.constant_roles import constant_roles
 from qengine.qformat import Format, QFormat
@@ -45,9 +46,8 @@ def measured_tensors(subject: Subject) -> tuple[BlameFacts, tuple[TensorFacts, .
     outputs = [name for name in subject.outputs() if name not in subject.fixed.graph.constants]
     with subject.progress("measuring each tensor|runs", runs) as advance, np.errstate(all="ignore"):
         found = blame(subject.fixed, feeds(), outputs=outputs, advance=advance)
-    facts = BlameFacts(
-        sum(counts), found.sqnr_db, found.rounded_db, found.constants_db, found.activations_db, found.verdict
-    )
+    verdict = tuple(with_model(subject, one) for one in found.verdict)
+    facts = BlameFacts(sum(counts), found.sqnr_db, found.rounded_db, found.constants_db, found.activations_db, verdict)
     return facts, tuple(_measured(found)), found.notes
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from qengine.html_report.charts.curve import accuracy_chart, pareto_chart
-from qengine.html_report.facts import AccuracyFacts, Report, RunFacts
+from qengine.html_report.facts import AccuracyFacts, ConfusionFacts, Report, RunFacts
 from qengine.html_report.figures import kibibytes, metric_text
 from qengine.html_report.gather.accuracy import COST
 from qengine.html_report.markup import Markup, element
@@ -31,9 +31,22 @@ def section(report: Report) -> Section:
         (
             paragraph(f"Output '{facts.output}' over {facts.samples:,} samples.{against} {targets}"),
             _table("Float32, fixed point and targets", facts, rows, "Arithmetic"),
+            _confusion(facts.confusion, "fixed point" if facts.fixed else "float32") if facts.confusion else None,
             command_block(report, "accuracy"),
         ),
     )
+
+
+def _confusion(facts: ConfusionFacts, arithmetic: str) -> Markup:
+    """Return the table of classes; the diagonal, where both agree, is bold."""
+    row_words = "class of float32" if facts.reference == "float32" else "true class"
+    rows = (
+        Row((name, *(Cell(element("strong", f"{n:,}") if i == j else f"{n:,}", n) for j, n in enumerate(counts))))
+        for i, (name, counts) in enumerate(zip(facts.classes, facts.counts, strict=True))
+    )
+    heading = row_words[0].upper() + row_words[1:]
+    caption = f"Samples by {row_words} (rows) and class in {arithmetic} (columns)"
+    return table(caption, (heading, *facts.classes), rows, numbers=range(1, 1 + len(facts.classes)))
 
 
 def curve_section(report: Report) -> Section:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 from qengine.data.datasets import DataKeywords, data_keywords, graph_of, provenance_of, runs_of
+from qengine.data.scale_check import notes_on_runs
 from qengine.keywords import check_keywords, options_with
 from qengine.quantization.calibration.choose import Method
 from qengine.quantization.calibration.formats import FormatChooser, choose_formats
@@ -91,9 +92,10 @@ def calibrate(
     session = options_with(SessionOptions, session, limits)
     options = options.for_runs(session)
     graph = graph_of(model)
-    feeds = runs_of(data, graph, data_keywords(keywords))
+    runs = runs_of(data, graph, data_keywords(keywords))
+    notes, feeds = notes_on_runs(graph, runs, session)
     chosen = choose_formats(observe(graph, feeds, options.for_observing(session)), options)
-    return replace(chosen, provenance=provenance_of(_name(model), feeds))
+    return replace(chosen, provenance=provenance_of(_name(model), runs), notes=(*chosen.notes, *notes))
 
 
 def _name(model: str | os.PathLike[str] | bytes | onnx.ModelProto | Graph) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from qengine.atomic_files import replacing
 from qengine.data.datasets import DataKeywords, data_keywords, graph_of, provenance_of, runs_of
 from qengine.data.provenance import Provenance
+from qengine.data.scale_check import notes_on_runs
 from qengine.errors import OptionError
 from qengine.keywords import check_keywords, options_with
 from qengine.model.formats.files import FormatsByName, format_to_json
@@ -55,6 +56,7 @@ class QuantizedModel(Result):
     check : phrase that tells what was compared of the model, read back, and the session; or why nothing was.
     verdicts : verdict on each step of a guarded recipe, such as "best".
     target : device within whose constraints formats were chosen and whose rules are not in the file; None for none.
+    data_notes : warnings about the data, such as pictures on another scale than the network's.
     """
 
     model: onnx.ModelProto
@@ -63,6 +65,7 @@ class QuantizedModel(Result):
     check: str
     verdicts: tuple[Verdict, ...] = ()
     target: str | None = None
+    data_notes: tuple[str, ...] = ()
 
     @property
     def summary(self) -> str:
@@ -102,8 +105,8 @@ class QuantizedModel(Result):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Notes on what the model cannot say to other runtimes."""
-        found = []
+        """Notes on the data, and on what the model cannot say to other runtimes."""
+        found = list(self.data_notes)
         if self.target is not None:
             found.append(
                 f"formats are within target {self.target}, and its rules are not in the file, which rounds half to "
@@ -215,8 +218,10 @@ def quantize_model(
     if writes == "qdq" and formats is None and options.activation_word_length not in ACTIVATION_BITS:
         raise OptionError(f"a quantized model stores activations in 8 or 16 bits, not {options.activation_word_length}")
     graph = graph_of(model)
+    data_notes: tuple[str, ...] = ()
     if data is not None:
         data = runs_of(data, graph, data_keywords(keywords), again=True)
+        data_notes, _ = notes_on_runs(graph, data, limits)
     if provenance is None and formats is None:
         provenance = provenance_of(os.fspath(model) if isinstance(model, str | os.PathLike) else graph.name, data)
     if provenance is not None:
@@ -252,7 +257,7 @@ def quantize_model(
         check = check_written(fixed, written, data)
     is_said = writes == "qonnx" and runs.target is not None
     target = options.target.name if isinstance(options.target, Target) and not is_said else None
-    return QuantizedModel(written, fixed, corrected.entries, check, corrected.verdicts, target)
+    return QuantizedModel(written, fixed, corrected.entries, check, corrected.verdicts, target, data_notes)
 
 
 def _recurrent_nodes(graph: Graph) -> int:

@@ -65,7 +65,7 @@ def test_names_in_any_script(capsys, tmp_path):
 
 
 def shown(capsys, *words):
-    assert cli.main(["run", *map(str, words)]) == 0
+    assert cli.main(["run", "--quiet", *map(str, words)]) == 0
     printed = capsys.readouterr()
     assert printed.err == ""
     return printed.out

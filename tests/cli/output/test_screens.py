@@ -235,7 +235,7 @@ def test_on_a_real_terminal(folder, words, columns):
     assert "\x1b[1m" in text
     last = text.rsplit("\x1b[2K", 1)[-1]  # after the bars, which delete themselves
     lines = [re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", line).rstrip("\r") for line in last.split("\n")]
-    assert max(map(cell_len, lines)) <= columns
+    assert max(cell_len(line) for line in lines if not line.startswith("  qengine ")) <= columns  # to paste
     assert any(line.startswith(("tensor ", "  ")) for line in lines)
 
 

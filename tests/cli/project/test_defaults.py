@@ -4,12 +4,14 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
+from networks import network
 
-from qengine.cli.app import COMMANDS, GROUPS, WITHOUT_PROJECT, application
-from qengine.cli.options import panels
-from qengine.cli.project.command import PANEL
+from qengine import cli
+from qengine.cli.app import application
+from qengine.cli.commands import COMMANDS, GROUPS, WITHOUT_PROJECT
 from qengine.cli.project.keys import GROUPED_TABLES, KEYS, OUTPUTS, TABLES
 from qengine.errors import ProjectError
 
@@ -192,14 +194,31 @@ def test_what_is_typed_goes_first(line, expected):
 
 
 def test_labels_belong_to_the_data_of_the_file():
-    command = typer.main.get_command(application(["calibrate"])).commands["calibrate"]
-    if not any(parameter.name == "labels" for parameter in command.params):
-        pytest.skip("the command has no labels")
     project = PROJECT.replace('data = "d.npz"', 'data = "d.npz"\nlabels = "l.csv"')
     Path("qengine.toml").write_text(project)
     assert parsed("calibrate")["labels"] == "l.csv"
     assert "labels" not in parsed("calibrate --data e.npz")
     assert "labels" not in parsed("calibrate --data-free")
+
+
+SAMPLED = ("run", "inspect", "bench", "quantize", "report", "calibrate")
+"""Commands that refuse --labels, --limit or --batch where there are no samples."""
+
+
+@pytest.mark.parametrize("line", SAMPLED)
+@pytest.mark.parametrize("model", ["m.onnx", "digits"])
+def test_what_says_how_samples_are_read_is_for_samples(line, model):
+    """A bundled model has samples of its own for the commands that need many."""
+    Path("qengine.toml").write_text(f'model = "{model}"\nlimit = 9\nbatch = 3\n[preprocessing]\nmean = 0.5\n')
+    found = parsed(line + " -o o.onnx" * (line == "quantize"))
+    is_sampled = model == "digits" and line not in ("run", "inspect", "bench")
+    assert ("limit" in found, "batch" in found) == (is_sampled, is_sampled)
+    assert ("mean" in found) == (line != "inspect")
+
+
+def test_a_table_of_the_command_is_not_left_out_silently():
+    Path("qengine.toml").write_text('model = "m.onnx"\n[run]\nlimit = 9\n')
+    assert parsed("run")["limit"] == 9
 
 
 @pytest.mark.parametrize(
@@ -342,41 +361,44 @@ def test_a_broken_file_does_not_hide_the_help(folder):
         parsed("calibrate digits")
 
 
-def test_the_options_stand_in_the_panel_of_the_others():
-    assert PANEL == panels.RUN
-
-
 def test_every_key_is_an_option_of_some_command():
     words = [name for name in COMMANDS if name not in WITHOUT_PROJECT]
     options = {name: set() for name in words}
     for name in words:
         command = typer.main.get_command(application([name])).commands[name]
         options[name] |= {parameter.name for parameter in command.params}
-    coming = {"labels"}
-    missing = [
-        key.name
-        for key in KEYS
-        if key.name != "output" and not any(key.option(name) in options[name] for name in words)
-    ]
-    assert set(missing) <= coming
+    for key in KEYS:
+        assert key.name == "output" or any(key.option(name) in options[name] for name in words), key.name
     for name in words:
         for key in KEYS:
             if name in key.options and key.options[name] is not None:
                 assert key.options[name] in options[name], (name, key.name)
 
 
-def test_every_command_may_have_a_table():
-    assert {*TABLES, *WITHOUT_PROJECT} == set(COMMANDS)
-    assert {group: commands for group, (_, commands) in GROUPS.items()} == dict(GROUPED_TABLES)
+def test_a_command_that_writes_to_the_folder_may_have_a_table():
     known = {*TABLES, *(f"{group} {name}" for group, names in GROUPED_TABLES.items() for name in names)}
     assert set(OUTPUTS) <= known
 
 
 def test_json_stays_alone_on_standard_output(capsys, monkeypatch):
-    from qengine import cli
-
     Path("qengine.toml").write_text('model = "digits"\n[preprocessing]\nscale = "1/255"\n')
     assert cli.main(["run", "--json"]) == 0
     printed = capsys.readouterr()
     assert json.loads(printed.out)["model"] == "digits"
     assert printed.err == "qengine.toml: model, preprocessing\n"
+
+
+def test_a_run_tells_that_it_takes_the_samples(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("m.onnx").write_bytes(network([("Relu", "x", "y")], inputs={"x": ["N", 2]}))
+    np.savez("d.npz", x=np.ones((5, 2), np.float32))
+    np.save("one.npy", np.ones((1, 2), np.float32))
+    Path("qengine.toml").write_text('model = "m.onnx"\ndata = "d.npz"\n')
+    assert cli.main(["run", "--json"]) == 0
+    found = capsys.readouterr()
+    assert json.loads(found.out)["samples"] == 5
+    assert found.err == "qengine.toml: model, data; the samples of d.npz are run, and one input with -i NAME=VALUE\n"
+    assert cli.main(["run", "-i", "x=one.npy", "--json"]) == 0
+    found = capsys.readouterr()
+    assert json.loads(found.out)["inputs"][0]["shape"] == [1, 2]
+    assert found.err == "qengine.toml: model\n"

@@ -72,7 +72,7 @@ def test_the_order_is_that_of_torchvision(tmp_path):
             ["cat/a.npy", "ant/b.npy"],
             None,
             None,
-            "no labels: .* 2 class folders .*the model 3 classes; .*--labels",
+            "no labels: .* 2 class folders .*the model 3 classes; .*--labels.* features and no scores, go by SQNR",
         ),
         (11, ["10/a.npy", "9/b.npy"], None, [10, 9], "numbers 9 to 10 .*, and not the order of their texts"),
         (

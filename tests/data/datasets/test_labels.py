@@ -89,7 +89,11 @@ def test_names_of_classes(tmp_path):
         ("l.csv", "a.npy,2\nb 1.npy,0\n", "have none for 'c.npy' of data"),
         ("l.csv", "a.npy,2\nb 1.npy,0\nc.npy,1\nd.npy,1\n", "name 'd.npy', which is not among the samples"),
         ("l.csv", "a.npy,2\nb 1.npy,0\nc.npy,1\na.npy,1\n", "give 'a.npy' two labels, 2 and 1"),
-        ("l.csv", "a.npy,2\nb 1.npy,0\nc.npy,4\n", "reach to 4, and the model has 4 classes, counted from 0 to 3"),
+        (
+            "l.csv",
+            "a.npy,2\nb 1.npy,0\nc.npy,4\n",
+            "reach to 4, .* counted from 0 to 3; where its outputs are features",
+        ),
         ("l.csv", "1\n2\n4\n", "they seem to be counted from 1"),
         ("l.csv", "a.npy,2\nb 1.npy,0\nc.npy,-1\n", "hold -1, and classes are counted from 0"),
         ("l.csv", "a.npy,0,2\nb 1.npy,0,0\nc.npy,0,1\n", "3 columns and no header that tells which is which"),

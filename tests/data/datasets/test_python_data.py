@@ -8,6 +8,7 @@ from networks import network
 from PIL import Image
 from torch.utils.data import DataLoader, TensorDataset
 
+import qengine
 from qengine import InferenceSession, calibrate
 from qengine.data.datasets import open_dataset, runs_of
 from qengine.data.preprocessing import Preprocessing
@@ -234,3 +235,14 @@ def test_more_than_fits_in_memory(monkeypatch):
     with pytest.raises(FeedError, match=r"more than 50 bytes in memory: give a limit"):
         open_dataset((x for x in X), FLAT)
     assert len(open_dataset((x for x in X), FLAT, limit=4)) == 4
+
+
+@pytest.mark.parametrize("function", [qengine.calibrate, qengine.evaluate, qengine.search, qengine.open_dataset])
+@pytest.mark.parametrize("given", [{"mean": [0.5]}, 1 / 255])
+def test_another_preprocessing_is_refused_with_an_example(function, given):
+    model, data = "digits", np.zeros((4, 1, 28, 28), np.uint8)
+    arguments = (data, model) if function is qengine.open_dataset else (qengine.zoo.path_of(model), data)
+    with pytest.raises(
+        QEngineError, match=r"a qengine.Preprocessing, such as Preprocessing.of\(mean=.*not (dict|float)"
+    ):
+        function(*arguments, preprocessing=given)

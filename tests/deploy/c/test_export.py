@@ -232,6 +232,11 @@ def test_verification(tmp_path):
     assert project.manifest["compiled"]["code"] > 0
     again = project.verify({"net_image": 2 * IMAGE}, compiler="gcc", flags=("-O1",), samples=2)
     assert re.fullmatch(r"6 tensors x 5 samples equal, gcc [\d.]+ -O1", again.sentence)
+    np.savez(tmp_path / "data.npz", net_image=np.stack([IMAGE, -IMAGE]).reshape(-1, *IMAGE.shape[1:]))
+    for data in (tmp_path / "data.npz", IMAGE, qengine.open_dataset(tmp_path / "data.npz", session_of())):
+        found = project.verify(data, compiler="gcc", flags=("-O1",), samples=2)
+        assert re.match(rf"6 tensors x {4 + len(IMAGE) * (1 if data is IMAGE else 2)} samples equal", found.sentence)
+    assert "x 5 samples" in project.verify(tmp_path / "data.npz", compiler="gcc", samples=2, limit=1).sentence
     with pytest.raises(OptionError, match="no compiler 'nocc'"):
         project.verify(compiler="nocc")
     with pytest.raises(OptionError, match="has no session"):

@@ -1,13 +1,16 @@
 """Command lines as people type them: relative paths as they were, short fractions, and quotes where they are needed."""
 
 import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
 from html_report.models import classifier
+from networks import network
 from PIL import Image
 
 import qengine
+from qengine import cli
 
 QUICK = {"quick": True, "curve": [4], "targets": []}
 
@@ -52,6 +55,38 @@ def test_given_formats_and_rules_are_repeated(files):
     )
     assert "formats" not in found
     assert " --qformat Q3.4 --rounding floor " in found["tensors"]
+
+
+@pytest.mark.parametrize(
+    ("keywords", "command"),
+    [
+        ({"bits": 12}, "qengine quantize model.onnx --data data.npz --bits 12 --as qonnx -o quantized.onnx"),
+        ({"qformat": "Q7.8"}, "qengine quantize model.onnx --data data.npz --qformat Q7.8 -o quantized.onnx"),
+        (
+            {"qformat": "Q7.8", "rounding": "floor"},
+            "qengine export c model.onnx --qformat Q7.8 --rounding floor -o network",
+        ),
+    ],
+)
+def test_the_next_step_can_be_pasted(keywords, command, files):
+    facts = qengine.report("model.onnx", "data.npz", **QUICK, **keywords).facts
+    assert f"({command})" in facts.next_step
+    assert cli.main(shlex.split(command)[1:]) == 0
+
+
+@pytest.mark.parametrize(
+    ("shown", "words"),
+    [({}, "-i factor=1,0.25"), ({"inputs_shown": ["factor=f.npy"]}, "-i factor=f.npy")],
+)
+def test_fixed_inputs_are_repeated(shown, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    nodes = [("Relu", "x", "r"), ("Mul", "r factor", "y")]
+    Path("m.onnx").write_bytes(network(nodes, inputs={"x": ["N", 2], "factor": [2]}))
+    np.savez("d.npz", x=np.random.default_rng(0).random((8, 2), np.float32))
+    np.save("f.npy", np.float32([1, 0.25]))
+    found = commands("m.onnx", "d.npz", inputs={"factor": np.float32([1, 0.25])}, **shown)
+    assert f"--data d.npz {words} " in found["formats"]
+    assert cli.main(shlex.split(found["formats"])[1:]) == 0
 
 
 @pytest.mark.parametrize(

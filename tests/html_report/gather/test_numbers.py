@@ -150,7 +150,7 @@ def test_the_summary_is_a_sentence(facts, gain, begin, step):
     assert found.startswith(begin)
     assert found.endswith(".")
     assert ("'a' is why" in found) == (gain >= 3)
-    assert step in next_step(facts, noisy(gain))
+    assert step in next_step(facts, noisy(gain), "qengine quantize MODEL -o q.onnx")
 
 
 def test_every_kind_has_a_summary(written):
@@ -164,3 +164,11 @@ def test_constants_have_their_roles(written):
     roles = {one.name: one.role for one in written("classifier")[0].facts.tensors}
     constants = {"w": "weights of the_c", "v": "weights of the_scores"}
     assert roles == {**dict.fromkeys(("x", "r", "p", "f", "scores"), ""), **constants}
+
+
+def test_the_classes_of_few_are_counted(written):
+    report, evaluation = written("classifier")[0].facts, written("classifier")[0].evaluation
+    found = report.accuracy.confusion
+    assert np.array_equal(found.counts, evaluation.confusion.fixed)
+    assert found.reference == str(evaluation.confusion.reference)
+    assert np.sum(found.counts) == report.accuracy.samples
