@@ -20,6 +20,7 @@ from qengine.analysis.search.evaluate import BudgetExhausted, ModelEvaluator
 from qengine.analysis.search.memory import MemorizedModel, Memory
 from qengine.data.datasets import open_dataset
 from qengine.errors import SweepError, UnsupportedError
+from qengine.model.formats.files import read_formats
 from qengine.model.loader import load
 
 MODEL = network(
@@ -224,7 +225,7 @@ def test_a_signal_ends_a_search_which_continues(folder, number, code, word):
     ended = gated.logged(permits, "ended")
     whole = search(MODEL, open_dataset("data.npz", load(MODEL), batch=64), **OPTIONS)
     assert len(ended) == len(set(ended)) == whole.runs == json.loads(told)["runs"]
-    assert json.loads(out.read_text()) == whole.formats
+    assert read_formats(out) == whole.formats
     assert not (folder / "formats.json.measured").exists()
 
 
