@@ -119,11 +119,18 @@ def report(
         if name is not None and wanted.shown is None:
             wanted = options_with(ReportOptions, wanted, {"shown": name})
         check_writable(output, path)
+        _check_ending(Path(output))
         subject = open_subject(path, data, wanted, settings, progress or working)
         facts, evaluation, seconds = gather(subject)
     with replacing(output) as temporary:
         temporary.write_text(page(facts), encoding="utf-8", newline="\n")
     return WrittenReport(Path(output), facts, evaluation, seconds)
+
+
+def _check_ending(output: Path) -> None:
+    """Raise OptionError for the name of a file that programs would not open as HTML."""
+    if output.suffix.lower() not in (".html", ".htm"):
+        raise OptionError(f"cannot write {output}: a report is an HTML file, so its name must end in .html")
 
 
 @contextmanager

@@ -111,6 +111,7 @@ def test_models_and_data_in_memory(form, tmp_path):
         ({"targets": ["tidll"]}, "did you mean 'tidl'"),
         ({"metric": "top2"}, "no metric is named 'top2'"),
         ({"output": "missing/report.html"}, "missing"),
+        ({"output": "report.pdf"}, "cannot write report.pdf: a report is an HTML file, so its name must end in .html"),
     ],
 )
 def test_what_is_not_valid_is_refused_before_a_run(keywords, message, tmp_path, monkeypatch):
