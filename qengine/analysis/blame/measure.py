@@ -27,6 +27,7 @@ from qengine.analysis.blame.result import Blame
 from qengine.analysis.blame.sectioned import SectionedRerun
 from qengine.analysis.blame.sums import GroupSums, TensorSums, output_decibels
 from qengine.analysis.blame.verdict import verdict
+from qengine.analysis.islands import island_notes
 from qengine.analysis.losses import losses
 from qengine.analysis.paired_run import paired_events
 from qengine.data.datasets import DataKeywords, data_keywords, runs_of
@@ -344,8 +345,7 @@ class _Measure:
     def _notes(self) -> Iterator[str]:
         yield from self._fixed.notes
         yield from losses(self._constants.values(), self._bound_steps.values(), self._tallies)
-        for node in self._islands:
-            yield f"computed in float32, without a fixed-point rule: {node}"
+        yield from island_notes(tuple(self._islands))
         for what, error in list(self._failures.items())[:_MAX_FAILURES]:
             yield f"no figure with {what} rounded: {error}"
         if unmatched := [name for name in self._unmatched if name not in self._sums]:

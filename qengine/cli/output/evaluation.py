@@ -33,6 +33,7 @@ from math import inf
 from rich.text import Text
 
 from qengine.analysis.evaluation import Evaluation, MetricFigures, SampleDifference
+from qengine.analysis.islands import island_notes
 from qengine.cli.options import FixedPointOptions
 from qengine.cli.output.console import Line, Part, counted_samples, decibels, figure, rendered
 from qengine.cli.output.pixels import pixel_lines
@@ -161,8 +162,8 @@ def _summary(result: EvaluationResult) -> Iterator[Line]:
     elif found.worst and found.samples > 1:
         shown = [f"{_named(one)} ({decibels(one.sqnr_db)} dB)" for one in found.worst[:_SHOWN]]
         yield f"lowest SQNR: {', '.join(shown)}"
-    for island in found.islands:
-        yield Text(f"note: computed in float32, without a fixed-point rule: {island}", style=WARN)
+    for note in island_notes(found.islands):
+        yield Text(f"note: {note}", style=WARN)
     roles = constant_roles(result.session.graph) if found.notes else {}
     for note in found.notes:
         yield Text(f"note: {with_roles(note, roles)}", style=WARN)

@@ -31,6 +31,7 @@ from dataclasses import asdict
 
 from rich.text import Text
 
+from qengine.analysis.islands import island_notes
 from qengine.analysis.report import TensorReport
 from qengine.cli.output.console import Line, counted_samples, decibels, figure, rendered, share
 from qengine.cli.output.pixels import pixel_lines
@@ -147,9 +148,8 @@ def _summary(result: RunResult) -> Iterator[Line]:
             text = f"note: {one.nonfinite:,} elements of output '{one.name}' are NaN or infinite"
             yield Text(text, style=WARN)
     if result.comparison is not None:
-        for island in result.comparison.islands:
-            text = f"note: computed in float32, without a fixed-point rule: {island}"
-            yield Text(text, style=WARN)
+        for note in island_notes(result.comparison.islands):
+            yield Text(f"note: {note}", style=WARN)
     roles = constant_roles(result.session.graph) if result.notes else {}
     for note in result.notes:
         yield Text(f"note: {with_roles(note, roles)}", style=WARN)
