@@ -54,6 +54,10 @@ class WrittenReport:
         """The outcome in a sentence."""
         return self.facts.summary
 
+    def __repr__(self) -> str:
+        """Return the path and the summary."""
+        return f"<WrittenReport: {self.path}: {self.facts.summary}>"
+
 
 def report(
     model: str | os.PathLike[str] | bytes | onnx.ModelProto | Graph | InferenceSession,

@@ -99,6 +99,7 @@ def test_models_and_data_in_memory(form, tmp_path):
     assert result.facts.model.name == "model.onnx"
     assert result.facts.formats.startswith("Q3.4" if form == "session" else "chosen")
     assert result.facts.accuracy.samples == 12
+    assert repr(result) == f"<WrittenReport: {result.path}: {result.facts.summary}>"
 
 
 @pytest.mark.parametrize(
