@@ -54,6 +54,10 @@ class Result:
     def records(self) -> list[Record]:
         """Return the rows of the table, each with the same columns."""
 
+    def shown_records(self) -> list[Record]:
+        """Return the rows that text and HTML show: all, unless a result has columns that few people read."""
+        return self.records()
+
     def record(self) -> Record:
         """Return the whole result as an object of plain values, as `save` writes it to a .json file."""
         return {field.name: plain(getattr(self, field.name)) for field in fields(self)}  # type: ignore[arg-type]
@@ -79,13 +83,13 @@ class Result:
         return data_frame(self.records())
 
     def __str__(self) -> str:
-        return f"{printable(self.summary)}\n\n{text_table(self.records())}".rstrip()
+        return f"{printable(self.summary)}\n\n{text_table(self.shown_records())}".rstrip()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {printable(self.summary)}>"
 
     def _repr_html_(self) -> str:
-        return f"<p><b>{escape(printable(self.summary))}</b></p>{html_table(self.records())}"
+        return f"<p><b>{escape(printable(self.summary))}</b></p>{html_table(self.shown_records())}"
 
 
 def plain(value: Any) -> Any:

@@ -14,7 +14,7 @@ _taken: list[str] = []
 _calls: list[tuple[Any, Any, list[str]]] = []
 """The command of Typer that was called last, its context and its words; empty before."""
 
-_SUGGESTED = re.compile(r"qengine (calibrate|quantize|sweep|search|report|run|targets check) MODEL\b")
+_SUGGESTED = re.compile(r"qengine (init|calibrate|quantize|sweep|search|report|run|targets check) MODEL\b")
 _FLAGS = frozenset(("--bgr", "--rgb", "--no-project", "--per-channel", "--per-tensor"))
 
 DATA = frozenset(

@@ -34,6 +34,7 @@ _LARGE = 32.0  # normalised pictures are within some units of 0
 _TINY = 1 / 128  # pixels that were divided by 255 twice
 _FEW_ELEMENTS = 49  # of a row of pixels: 7 x 7
 _WILD, _TAME, _RATIO = 60.0, 2.5, 15.0  # differences of scores: beyond reason, of some certainty, of both
+_WILDEST = 150.0  # difference of scores that makes less certainty enough
 _FAR, _NEAR = 12.0, 6.0  # deviations of training that numbers are away
 _BOUNDED = 4  # bounded activations that are looked at
 _AT_BOUND, _FEWER = 0.15, 0.25  # share of the first at its bounds; the same of a 255th, compared with it
@@ -299,7 +300,8 @@ def _of_scores(own: Array, other: Array, *, is_alone: bool) -> Iterator[str]:
         return
     else:
         ours, theirs = (float(np.median(a.max(axis=1) - a.min(axis=1))) for a in (own, other))
-    if ours > _WILD and theirs > (_TAME if own.shape[1] > 1 else _TAME / 4) and ours > _RATIO * theirs:
+    least = _TAME if ours < _WILDEST else _TAME / 2.5
+    if ours > _WILD and theirs > (least if own.shape[1] > 1 else _TAME / 4) and ours > _RATIO * theirs:
         yield f"and its scores differ by {ours:.4g}, and by {theirs:.3g} for a 255th of it"
 
 

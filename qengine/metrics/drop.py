@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from qengine.errors import OptionError
 from qengine.metrics.declaration import Metric, Unit
 
+_WHOLE = 100.0  # per cent
 _ROUNDING = 1e-9  # 0.07 - 0.01 is more than 0.06
 
 
@@ -59,14 +60,15 @@ def check_drop(given: float | str, metric: Metric | None) -> None:
 
 
 def _read(given: float | str) -> tuple[float | None, str]:
-    """Return the amount and the unit of an allowed loss; None for the amount of anything but a number from 0 up."""
+    """Return the amount and the unit of an allowed loss; None for the amount of anything but a possible number."""
     text = str(given).strip()
     unit = next((unit for unit in ("%", "dB") if text.endswith(unit)), "")
     try:
         amount = float(text.removesuffix(unit))
     except ValueError:
         return None, unit
-    return (amount if math.isfinite(amount) and amount >= 0 and not isinstance(given, bool) else None), unit
+    is_possible = 0 <= amount <= (_WHOLE if unit == "%" else math.inf) and math.isfinite(amount)
+    return (amount if is_possible and not isinstance(given, bool) else None), unit
 
 
 def is_enough(metric: Metric, value: float | None, limit: float) -> bool:

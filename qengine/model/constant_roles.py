@@ -53,7 +53,7 @@ def label_of(name: str, role: str | None) -> str:
 
 
 def kind_of(name: str, role: str | None, kind: str) -> str:
-    """Return the role of a constant, which a table has next to its name, or its kind where the role is its name."""
+    """Return the word of a table for a constant, next to its name: its role, or its kind where the role is its name."""
     return role if role and label_of(name, role) != role else kind
 
 

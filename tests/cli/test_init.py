@@ -119,6 +119,18 @@ def test_without_labels_the_choice_is_a_guess(folder, capsys):
     assert "is a guess: check how the model was trained" in (folder / "qengine.toml").read_text()
 
 
+def test_a_detector_without_labels_gets_pixels_from_0_to_1(folder, capsys):
+    """Nothing tells the preprocessing of numbers that are neither scores nor pictures: the usual one is a guess."""
+    detector = network(
+        [("Conv", "x w", "y")], inputs={"x": ["N", 3, 8, 8]}, constants={"w": np.ones((5, 3, 3, 3), "f")}
+    )
+    (folder / "m.onnx").write_bytes(detector)
+    bright(folder / "photos", range(0, 250, 20), channels=3)
+    result = found(capsys, "m.onnx", "--data", "photos")
+    assert result["preprocessing"] == {"scale": "1/255"}
+    assert any("'pixels / 255' is a guess: check how the model was trained" in note for note in result["notes"])
+
+
 def test_what_is_typed_is_written(folder, capsys):
     (folder / "m.onnx").write_bytes(classifier(0.5))
     images = np.zeros((20, 1, 8, 8), np.uint8)

@@ -86,7 +86,7 @@ def test_the_tables(capsys):
     words = ["--metric", "sqnr", "--min", "20", "--bits", "3-8"]
     lines = [line.rstrip() for line in printed(capsys, *WORDS, *words).splitlines()]
     found = expected(metric="sqnr", least=20.0, bits=range(3, 9))
-    assert lines[0] == "model.onnx, least bit operations, sqnr at least 20.00 dB, 64 samples of data.npz"
+    assert lines[0] == "model.onnx, least bit operations, sqnr at least 20.00 dB in y, 64 samples of data.npz"
     rows = [line.split() for line in lines[3 : 3 + len(found.units)]]
     assert [row[0] for row in rows] == [unit.name for unit in found.units]
     for unit, row in zip(found.units, rows, strict=True):
@@ -122,7 +122,7 @@ def test_held_out(capsys, folder):
     assert (held["samples"], held["value"]) == (16, same[3::4].mean())
     assert told["best"]["value"] == np.delete(same, slice(3, None, 4)).mean()
     lines = printed(capsys, *words).splitlines()
-    assert "model.onnx, least bit operations, top1 at least 97.00%, 48 samples of data.npz" in lines
+    assert "model.onnx, least bit operations, top1 at least 97.00% in y, 48 samples of data.npz" in lines
     there = f"float32 100.00%, found {held['value']:.2%}, asked for 97.00%"
     assert f"on 16 samples that were held out: {there}" in lines
 

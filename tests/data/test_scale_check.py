@@ -88,6 +88,22 @@ def test_pixels_in_a_network_of_small_numbers_are_told(scale, after, count):
         assert "\n" not in found[0]
 
 
+def test_very_large_scores_need_less_certainty_of_small_numbers():
+    """A 255th of pixels is itself not what a network of ImageNet's mean is certain about."""
+    weights = np.float32([[2.0, -2.0]])
+    shift = np.float32([-0.6, 0.6])
+
+    def found(gain):
+        nodes = [("GlobalAveragePool", "x", "m"), ("Flatten", "m", "f"), ("MatMul", "f w", "s"), ("Add", "s b", "y")]
+        constants = {"w": weights * np.float32(gain), "b": shift * np.float32(gain)}
+        return notes(
+            qengine.InferenceSession(network(nodes, inputs={"x": ["N", 1, 28, 28]}, constants=constants)), PLAIN
+        )
+
+    assert found(0.3) == ()  # scores of some tens
+    assert len(found(2.0)) == 1
+
+
 @pytest.mark.parametrize("scale", SCALES)
 def test_numbers_on_a_small_scale_are_not_told(scale):
     for one in (UNIT, Preprocessing.of(mean=0.5, std=0.5), Preprocessing.of(mean=0.13, std=0.31)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import wave
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -93,6 +94,40 @@ def open_model(folder: Path) -> None:
     onnx.save(model, folder / "model.onnx")
 
 
+def sounds(folder: Path) -> None:
+    """Write a network of sounds of half a second, and class folders of sounds that are a little shorter and longer."""
+    random = np.random.default_rng(0)
+    constants = {
+        "filters": random.normal(size=(4, 1, 64)).astype(np.float32) / 8,
+        "matrix": random.normal(size=(4, 2)).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("Conv", ["sound", "filters"], ["bands"], strides=[32]),
+        helper.make_node("Relu", ["bands"], ["power"]),
+        helper.make_node("ReduceMean", ["power"], ["means"], axes=[2], keepdims=0),
+        helper.make_node("MatMul", ["means", "matrix"], ["scores"]),
+    ]
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes,
+        "keywords",
+        [value("sound", TensorProto.FLOAT, ["N", 1, 4000])],
+        [value("scores", TensorProto.FLOAT, ["N", 2])],
+        [onnx.numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    (folder / "keywords.onnx").write_bytes(model.SerializeToString())
+    for kind, pitch in (("yes", 300), ("no", 900)):
+        (folder / "speech_commands" / kind).mkdir(parents=True)
+        for i in range(4):
+            tone = np.sin(2 * np.pi * pitch / 8000 * np.arange(3900 + 60 * i)) * 20000
+            with wave.open(str(folder / "speech_commands" / kind / f"{i}.wav"), "wb") as file:
+                file.setnchannels(1)
+                file.setsampwidth(2)
+                file.setframerate(8000)
+                file.writeframes(tone.astype("<i2").tobytes())
+
+
 def examples(folder: Path) -> None:
     """Copy the examples, as a checkout has them."""
     shutil.copytree(ROOT / "examples", folder / "examples")
@@ -103,6 +138,7 @@ SPECIAL: Mapping[str, Callable[[Path], None]] = MappingProxyType(
         "README.md": digits_dump,
         "docs/how-to/compare.md": dumps,
         "docs/how-to/custom-operators.md": soft_shrink,
+        "docs/how-to/data.md": sounds,
         "docs/how-to/qonnx.md": qonnx_model,
         "docs/reference/commands/compare.md": every_dump,
         "docs/reference/commands/inspect.md": open_model,

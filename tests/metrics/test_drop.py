@@ -75,7 +75,7 @@ def test_no_number_is_never_enough():
     assert not is_enough(by_name("sqnr"), None, -1e9)
 
 
-@pytest.mark.parametrize("given", ["", "a lot", "-1", "nan", "inf", "1pt", True])
+@pytest.mark.parametrize("given", ["", "a lot", "-1", "nan", "inf", "1pt", "200%", True])
 @pytest.mark.parametrize("name", ["top1", "psnr", "ssim"])
 def test_no_drops(given, name):
     with pytest.raises(OptionError, match=f"a drop of {name} is a number such as"):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine.analysis.evaluation.chance import hardly_more_than_chance
 from qengine.analysis.evaluation.result import Evaluation, MetricFigures
 from qengine.analysis.evaluation.samples import Classes, WorstSamples
 from qengine.analysis.paired_run import ComparedOutput, run_paired
@@ -287,7 +288,11 @@ class _Evaluation:
             confusion=self._classes.confusion(),
             formats=dict(self._session.formats),
             islands=self._totals.islands,
-            notes=(*(self._totals.notes() if in_fixed_point else self._session.notes), *self._notes),
+            notes=(
+                *(self._totals.notes() if in_fixed_point else self._session.notes),
+                *self._notes,
+                *hardly_more_than_chance(figures, dataset.classes, self._samples),
+            ),
             seconds=seconds,
         )
 

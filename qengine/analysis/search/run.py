@@ -187,6 +187,7 @@ class _SearchRun:
                 "give the model without the operators that make whole numbers of them, or choose among formats by "
                 "qengine sweep"
             )
+        self._others = [name for name, array in first.items() if name != self._output and array.dtype.kind == "f"]
         check_labels(task, self._output, first, dataset.labels)
         self._metric = find_metric(settings.metric, task, has_labels=has_labels)
         if self._metric.check is not None:
@@ -297,6 +298,12 @@ class _SearchRun:
     def _notes(self, choices: Choices, is_complete: bool, checked: HeldOut | None) -> list[str]:
         free = [unit for u, unit in enumerate(self._units) if u not in choices.cost.units and len(unit.widths) > 1]
         notes = list(self._target_notes())
+        if self._others:
+            listed = ", ".join(f"'{name}'" for name in self._others)
+            notes.append(
+                f"only output '{self._output}' is measured, and the others ({listed}) may lose more: see them with "
+                "qengine run --data and these formats"
+            )
         if free:
             tensors, have = ("1 tensor adds", "has") if len(free) == 1 else (f"{len(free)} tensors add", "have")
             notes.append(f"{tensors} nothing to {self._cost.label}, and {have} the longest word")

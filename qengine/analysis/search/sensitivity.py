@@ -73,11 +73,11 @@ def measure_sensitivity(
     for run, batch in enumerate(runs, 1):
         if done >= samples:
             break
-        what = ["sensitivity", run, *asked]
+        what, used = ["sensitivity", run, *asked], min(batch.count, samples - done)
         if memory.knows(what):
             _restore(energies, memory.value(what))
             done += batch.count
-            advance(batch.count)
+            advance(used)
             continue
         try:
             arrays = session.check_feeds(batch.feeds)
@@ -91,7 +91,7 @@ def measure_sensitivity(
                         raise BudgetExhausted
                     for width, energy in by_width.items():
                         _add(rerun, unit, width, output, energy)
-                    advance(batch.count / len(units))
+                    advance(used / len(units))
         except QEngineError as error:
             raise error.about(f"run {run} of the data") from None
         memory.keep(what, [[vars(energy) for energy in by_width.values()] for by_width in energies])

@@ -8,8 +8,22 @@ from pathlib import Path
 from qengine.analysis.sweep.differences import Difference
 from qengine.analysis.sweep.row import FAILED, Row, columns
 from qengine.data.applied import Applied
+from qengine.metrics.declaration import all_metrics
 from qengine.metrics.tasks import Task
 from qengine.results import Record, Result
+
+_ALWAYS = frozenset(
+    ("weight_bits", "activation_bits", "qformat", "formats_name", "target", "weight_bytes", "bit_operations", "error")
+)
+"""Columns that text and HTML show wherever they have a value, as they do metrics."""
+
+_NEVER = frozenset(
+    [
+        *("key", "sweep", "formats", "target_rules", "sqnr_by_output", "codes", "steps", "tries", "finished"),
+        *("seconds", "inference_seconds", "compile_seconds"),
+    ]
+)
+"""Columns that only files and data frames have."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -49,6 +63,17 @@ class Sweep(Result):
         first, failed = self.rows[0], sum(row.status == FAILED for row in self.rows)
         points = f"{len(self.rows)} points" + (f", {failed} of them failed" if failed else "")
         return f"{first.model} in {points} on {first.samples:,} samples of {first.data}"
+
+    def shown_records(self) -> list[Record]:
+        """Return the rows with formats, metrics and costs, and with what else differs between points."""
+        rows = self.records()
+        always = _ALWAYS | {metric.column for metric in all_metrics()}
+        kept = []
+        for name in columns():
+            found = {repr(row[name]) for row in rows if row[name] not in (None, "")}
+            if name not in _NEVER and len(found) > (0 if name in always else 1):
+                kept.append(name)
+        return [{name: row[name] for name in kept} for row in rows]
 
     def records(self) -> list[Record]:
         """Return a row for each point, under the columns of results.csv."""

@@ -17,6 +17,7 @@ from qengine.analysis.report import percent
 from qengine.cli.output.styles import TITLE
 from qengine.cli.output.tables import Table
 from qengine.cli.output.text import Paste, shown, wrapped
+from qengine.cli.typed import with_typed
 from qengine.metrics.declaration import Metric, Unit
 
 _LEAST_WIDTH = 40
@@ -60,7 +61,7 @@ def _lines(part: Part, width: int | None) -> Iterator[Text]:
         yield Text(shown(part.text), style=part.style)
         return
     text = part if isinstance(part, Text) else Text(part)
-    line = Text(shown(text.plain), style=text.style)
+    line = Text(shown(with_typed(text.plain)), style=text.style)
     yield from [line] if width is None else wrapped(line, width)
 
 

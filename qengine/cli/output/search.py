@@ -89,7 +89,7 @@ def as_json(model: str, dataset: Dataset, pixels: Applied, result: SearchResult,
 def as_tables(model: str, dataset: Dataset, pixels: Applied, result: SearchResult, out: Path | None) -> str:
     """Return tables and a summary, coloured if standard output is a terminal."""
     bound = "at least" if result.metric.higher_is_better else "at most"
-    asked = f"{result.metric} {bound} {_figure(result, result.least)}"
+    asked = f"{result.metric} {bound} {_figure(result, result.least)} in {result.evaluated_output}"
     searched = len(dataset) - (result.held_out.samples if result.held_out else 0)
     title = f"{model}, least {result.cost.label}, {asked}, {counted_samples(searched)} of {dataset.name}"
     return rendered(title, [_units(result), "", _front(result)], [*pixel_lines(pixels), *_summary(result, out)])

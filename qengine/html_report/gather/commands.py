@@ -61,9 +61,9 @@ class _Words:
         self.data = [*self.data_without_limit, *_number("--limit", options.limit)]
         batch = subject.dataset.batch if subject.dataset is not None and options.batch is None else 1
         fed = [*self.data, *(_number("--batch", batch) if batch > 1 else [])]  # formats depend on the number of runs
-        target = [] if settings.target is None else ["--target", _target(settings.target)]
-        self.calibrated = [*fed, *_number("--bits", options.bits), *target]
-        rules = [*target, *_text("--rounding", settings.rounding), *_text("--overflow", settings.overflow)]
+        self.target = [] if settings.target is None else ["--target", _target(settings.target)]
+        self.calibrated = [*fed, *_number("--bits", options.bits), *self.target]
+        rules = [*self.target, *_text("--rounding", settings.rounding), *_text("--overflow", settings.overflow)]
         rules += _number("--accumulator-bits", settings.accumulator_bits)
         formats = [*_text("--qformat", settings.qformat), *_text("--weight-qformat", settings.weight_qformat)]
         if settings.formats is not None or subject.origin.startswith("chosen"):

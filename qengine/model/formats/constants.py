@@ -77,7 +77,7 @@ class Readers:
         axes = set()
         for node, role in self.places:
             axis = find(node).channel_axis(node, value.ndim) if role is Role.WEIGHTS else None
-            axes.add(None if axis is None or not value.size else axis % value.ndim)
+            axes.add(None if axis is None or not value.size or not value.ndim else axis % value.ndim)
         return axes.pop() if len(axes) == 1 else None
 
     def max_fraction_bits(

@@ -35,7 +35,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.errors import OptionError, QEngineError
+from qengine.errors import FormatError, OptionError, QEngineError
 from qengine.metrics.decibels import Energy, decibels
 from qengine.model.formats.files import FormatsByName
 from qengine.model.graph import Graph
@@ -235,7 +235,10 @@ def guarded(
     found = _Guarded.of(start, steps, formats_of, held_out)
     if unfolded is None:
         return found.state, found.verdicts
-    plain = _Guarded.of(unfolded, (), formats_of, held_out)
+    try:
+        plain = _Guarded.of(unfolded, (), formats_of, held_out)
+    except FormatError:  # formats that were given do not name what only the other model computes
+        return found.state, found.verdicts
     folding, reason = (plain.score.mean, found.first.mean, held_out.runs), ""
     if plain.score.mean - found.score.mean >= _UNFOLDED_GAIN_DB:  # neither looks at data
         other = _Guarded.of(unfolded, steps, formats_of, held_out)

@@ -318,3 +318,14 @@ def test_an_output_in_parts_is_compared_part_by_part(tmp_path, output_bits, word
     expected = 10 * math.log10(np.sum(exact**2) / np.sum((exact - given) ** 2))
     assert row.outcome.measures.sqnr_db == pytest.approx(expected, abs=1e-4)
     assert {form.bits for form in sessions[1].formats["y"].formats} == {word}
+
+
+def test_text_and_html_show_the_columns_that_differ(tmp_path):
+    found = qengine.sweep("digits", tmp_path / "out", qengine.Grid(bits=[4, 8]), limit=20)
+    shown = found.shown_records()
+    assert len(shown) == len(found.records()) == 3
+    assert {"weight_bits", "activation_bits", "sqnr_db", "weight_bytes"} <= shown[0].keys()
+    assert not {"key", "model", "rounding", "seconds"} & shown[0].keys()
+    assert max(map(len, str(found).splitlines())) < 160
+    assert "<th>key" not in found._repr_html_()
+    assert "key" in found.to_pandas().columns

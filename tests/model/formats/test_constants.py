@@ -253,3 +253,14 @@ def test_a_mask_that_shapes_decide_saturates_every_result(lowest):
     nodes = [("Shape", "x", "lengths"), ("ConstantOfShape", "lengths", "fill", fill), ("Add", "x fill", "y")]
     (y,) = session(nodes, qformat="Q4.3").run(["y"], {"x": np.full_like(X, 15.875)}, raw=True)
     assert (y == -128).all()
+
+
+def test_a_scalar_has_no_format_per_channel():
+    """A number that scales pixels has formats per channel where it is merged with others, and one where it is alone."""
+    nodes = [("Mul", "x k", "s"), ("Sub", "s m", "n"), ("Mul", "n d", "y")]
+    per_channel = np.arange(1, 4, dtype=np.float32).reshape(3, 1, 1)
+    s = session(
+        nodes, per_channel=True, qformat="Q4.3", constants={"k": np.float32(0.25), "m": per_channel, "d": per_channel}
+    )
+    (inside,) = s.run(["s"], {"x": X})
+    np.testing.assert_allclose(inside, X * 0.25, atol=0.125)

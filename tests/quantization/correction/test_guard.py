@@ -194,6 +194,17 @@ def test_folding_that_loses(recipe, is_kept, reason):
     assert first.after_db < first.before_db
 
 
+def test_formats_of_the_folded_model_are_enough():
+    """Formats that were chosen for the folded model do not name what only the other one computes."""
+    nodes = [("BatchNormalization", "x s b m one", "n"), ("Conv", "n w", "y")]
+    constants = {name: np.ones(3, np.float32) for name in ("s", "b", "m", "one")} | {"w": weights(4, 3, 1, 1)}
+    graph = load(network(nodes, constants=constants))
+    formats = calibrate(graph, FEEDS, bits=8).formats
+    assert "n" not in formats
+    found = correct(graph, lambda _: formats, FEEDS, "best")
+    assert [node.operator for node in found.graph.nodes] == ["Conv"]
+
+
 def test_folding_that_helps_is_kept():
     graph = load(zoo.find("digits").path)
     images = zoo.find("digits").sample().feeds["image"]

@@ -38,7 +38,8 @@ class Candidate:
 
 
 _PLAIN = Candidate("pixels 0..255")
-_UNIT = Candidate("pixels / 255", {"scale": "1/255"})
+UNIT = Candidate("pixels / 255", {"scale": "1/255"})
+"""Pixels from 0 to 1."""
 _CENTRED = Candidate("-1..1", {"mean": "0.5", "std": "0.5"})
 _IMAGENET = Candidate("ImageNet mean and std", {"mean": "0.485,0.456,0.406", "std": "0.229,0.224,0.225"})
 _CAFFE = Candidate("Caffe (BGR, minus mean)", {"mean": "103.939,116.779,123.68", "bgr": True})
@@ -58,5 +59,5 @@ def candidates(channels: int | None, side: int | None) -> list[Candidate]:
         Height of the pictures that the model takes; None where it takes any.
     """
     if channels != _COLOURS:
-        return [_PLAIN, _UNIT, _CENTRED, _MNIST]
-    return [_PLAIN, _UNIT, _CENTRED, _IMAGENET, _CAFFE, *([_CIFAR] if side == _SIDE_OF_CIFAR else [])]
+        return [_PLAIN, UNIT, _CENTRED, _MNIST]
+    return [_PLAIN, UNIT, _CENTRED, _IMAGENET, _CAFFE, *([_CIFAR] if side == _SIDE_OF_CIFAR else [])]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from qengine.cli.project.first_look.candidates import UNIT
 from qengine.cli.project.first_look.trials import Trial, Trials
 from qengine.metrics.tasks import Task
 
@@ -92,8 +93,9 @@ def _rank(trial: Trial, task: Task) -> tuple[float, ...]:
         return float(trial.correct), float(not _is_extreme(trial)), trial.likelihood
     if task is Task.CLASSES:
         return (trial.confidence or 0.0,)
-    psnr = trial.psnr
-    return (-math.inf if psnr is None else psnr,)
+    if trial.psnr is None:  # nothing tells, and most detectors are trained on pixels / 255
+        return (-math.inf, float(trial.candidate == UNIT))
+    return (trial.psnr,)
 
 
 def _is_clearly_better(one: Trial, other: Trial) -> bool:
@@ -107,7 +109,7 @@ def _is_clearly_better(one: Trial, other: Trial) -> bool:
 def _notes(tried: Trials, ranked: list[int], is_measured: bool) -> list[str]:
     trials = tried.trials
     best = trials[ranked[0]]
-    if tried.task is Task.OTHER or len(trials) == 1:
+    if len(trials) == 1:
         return []
     if not is_measured:
         return [f"without labels '{best.candidate.name}' is a guess: check how the model was trained"]
