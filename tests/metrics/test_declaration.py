@@ -128,7 +128,7 @@ def test_a_new_metric_is_a_goal_of_a_search(files, mean_error, capsys):
         qengine.search(graph, data, metric="mae", max_drop=1e-9, bits=[4])
     assert cli.main(["search", "model.onnx", "--data", "set.npz", "--metric", "mae", "--min", "0.05"]) == 0
     assert capsys.readouterr().out.startswith(
-        "model.onnx, least weight memory, mae at most 0.0500, 10 samples of set.npz"
+        "model.onnx, least weight memory, mae at most 0.0500 in y, 10 samples of set.npz"
     )
 
 
