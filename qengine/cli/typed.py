@@ -9,8 +9,9 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from qengine.cli.project import origin
+
 _typed: list[str] = []
-_taken: list[str] = []
 _calls: list[tuple[Any, Any, list[str]]] = []
 """The command of Typer that was called last, its context and its words; empty before."""
 
@@ -19,20 +20,8 @@ _FLAGS = frozenset(("--bgr", "--rgb", "--no-project", "--per-channel", "--per-te
 
 DATA = frozenset(
     (
-        *(
-            "--data",
-            "--labels",
-            "--limit",
-            "--batch",
-            "--scale",
-            "--mean",
-            "--std",
-            "--resize",
-            "--crop",
-            "--bgr",
-            "--rgb",
-        ),
-        *("--layout", "--convert", "-i", "--input", "--project", "--no-project"),
+        *("--data", "--labels", "--limit", "--batch", "-i", "--input", "--project", "--no-project"),
+        *("--scale", "--mean", "--std", "--resize", "--crop", "--bgr", "--rgb", "--layout", "--convert"),
     )
 )
 """Options that say what a model is run on, which commands have in common."""
@@ -49,23 +38,13 @@ FIXED_POINT = frozenset(
 def remember(words: Sequence[str]) -> None:
     """Keep the words after the name of the command."""
     _typed[:] = words
-    _taken.clear()
     _calls.clear()
+    origin.remember()
 
 
 def remember_call(command: Any, context: Any, words: Sequence[str]) -> None:
     """Keep the command that is called, its context, and its words."""
     _calls[:] = [(command, context, list(words))]
-
-
-def remember_taken(keys: Sequence[str]) -> None:
-    """Keep the keys of the project file that the command took."""
-    _taken[:] = keys
-
-
-def is_taken(key: str) -> bool:
-    """Return whether the command took a key of the project file."""
-    return key in _taken
 
 
 def is_typed(*options: str) -> bool:
@@ -87,7 +66,9 @@ def follow_up(command: str, model: str, kept: frozenset[str] = DATA, added: Sequ
     added
         Words that are added.
     """
-    return shlex.join(["qengine", *command.split(), *([] if is_taken("model") else [model]), *_repeated(kept), *added])
+    return shlex.join(
+        ["qengine", *command.split(), *([] if origin.is_taken("model") else [model]), *_repeated(kept), *added]
+    )
 
 
 def _repeated(kept: frozenset[str]) -> Iterator[str]:
@@ -125,7 +106,7 @@ def with_typed(text: str) -> str:
     """Return a text whose suggested commands have the model and the data that were typed in place of MODEL."""
     if text.startswith("{") or not _SUGGESTED.search(text):  # an object of JSON is the same for all spellings of paths
         return text
-    model = "" if is_taken("model") else _typed_model()
+    model = "" if origin.is_taken("model") else _typed_model()
     if model is None:
         return text
 

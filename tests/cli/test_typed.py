@@ -7,7 +7,8 @@ import pytest
 from networks import network
 
 from qengine import cli
-from qengine.cli.typed import DATA, FIXED_POINT, follow_up, remember, remember_taken, typed_with, with_typed
+from qengine.cli.project import origin
+from qengine.cli.typed import DATA, FIXED_POINT, follow_up, remember, typed_with, with_typed
 
 
 @pytest.mark.parametrize(
@@ -53,7 +54,7 @@ def test_the_command_that_is_suggested_runs(tmp_path, monkeypatch, capsys):
 def test_the_next_command_keeps_the_model_and_the_data(words, options):
     remember(words)
     assert follow_up("inspect", "m.onnx", DATA | FIXED_POINT) == f"qengine inspect m.onnx {options}"
-    remember_taken(["model"])
+    origin.remember(names=["model"])
     assert follow_up("inspect", "m.onnx", DATA | FIXED_POINT) == f"qengine inspect {options}"
     remember(["run"])
     assert follow_up("inspect", "my m.onnx", added=["-v"]) == "qengine inspect 'my m.onnx' -v"

@@ -29,7 +29,8 @@ from qengine.cli.output.pixels import pixel_lines
 from qengine.cli.output.styles import WARN
 from qengine.cli.output.tables import Table
 from qengine.cli.output.text import Paste
-from qengine.cli.typed import follow_up, is_taken, is_typed
+from qengine.cli.project.origin import is_taken
+from qengine.cli.typed import follow_up, is_typed
 from qengine.data.applied import Applied
 from qengine.data.datasets import Dataset
 from qengine.model.constant_roles import kind_of, label_of, with_roles

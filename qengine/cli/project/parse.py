@@ -10,7 +10,6 @@ from qengine.cli.project.defaults import Taken, make_folders, taken
 from qengine.cli.project.file import read_project
 from qengine.cli.project.options import options_of
 from qengine.cli.project.origin import remember
-from qengine.cli.typed import remember_taken
 from qengine.errors import QEngineError
 
 Parse = Callable[[Any, list[str]], list[str]]
@@ -49,9 +48,8 @@ def parse(path: str, command: Any, ctx: Any, args: list[str], parse_args: Parse)
         if describe is None or parameter not in found.keys:
             raise
         raise project.error(found.keys[parameter], f"is not what the option takes: {describe()}") from None
-    remember(path, found.keys)
+    remember(path, found.keys, found.key_names())
     make_folders(found)
-    remember_taken(found.key_names())
     _tell(path, found, name)
     return rest
 
