@@ -7,6 +7,7 @@ import pytest
 
 os.environ.setdefault("QENGINE_ISA", "reference")
 os.environ.pop("QENGINE_PROJECT", None)  # a project of the user is none of the tests'
+os.environ.pop("COLUMNS", None)  # workers of xdist have that of the terminal
 # Not the user's: what tests compile goes with the checkout.
 os.environ.setdefault("QENGINE_CACHE_DIR", str(Path(__file__).parent.parent / ".pytest_cache" / "kernels"))
 

@@ -97,7 +97,7 @@ def write_table() -> Table:
         path = _path()
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f"{_FILE}.{os.getpid()}")
-        temporary.write_text(json.dumps({"state": _state(), "commands": table}), encoding="utf-8")
+        temporary.write_text(json.dumps({"state": _state(), "commands": table}), encoding="utf-8", newline="\n")
         temporary.replace(path)
     except OSError:
         pass

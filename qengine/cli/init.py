@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from qengine.atomic_files import check_writable, replacing
+from qengine.atomic_files import check_writable, write_text
 from qengine.cli import options
 from qengine.cli.operators import run_files
 from qengine.cli.output.init import Initialized, as_json, as_tables
@@ -80,7 +80,6 @@ def init(
     }
     result = Initialized(model, name, out, found, has_own_data=entry is not None)
     text = template(values, found.options, result.remarks(), folder=os.path.dirname(out))  # noqa: PTH120
-    with replacing(out) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(out, text)
     read_project(str(out))
     return (as_json if command.json else as_tables)(result)

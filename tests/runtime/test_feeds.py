@@ -147,7 +147,7 @@ TWO = graph(value(), value(name="z"), overridable=(value(name="w"),))
         (TWO, {}, r"no feed for input 'x' \(float32\), 'z' \(float32\)"),
         (TWO, {"x": X, "w": X}, r"no feed for input 'z' \(float32\)"),
         (TWO, {"x": X, "z": X, "y": X}, "the model has no input 'y'; its inputs are 'x', 'z'"),
-        (TWO, {"X": X}, "the model has no input 'X'; its inputs are 'x', 'z'"),
+        (TWO, {"X": X}, r"the model has no input 'X'; did you mean 'x'\?; its inputs are 'x', 'z'"),
         (TWO, {1: X}, "the model has no input '1'; its inputs are 'x', 'z'"),
         (graph(), {"x": X}, "the model has no input 'x'; its inputs are none"),
         (TWO, X, "feeds must be a mapping of input names to arrays, not ndarray"),

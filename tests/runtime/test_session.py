@@ -160,7 +160,7 @@ def test_the_limit_of_threads_lasts_for_the_run_only():
         ({"qformat": "Q4.3", "accumulator_bits": 1}, OptionError, r"^accumulator_bits .* 2 to 64, not 1"),
         ({"qformat": "Q4.3", "accumulator_bits": 65}, OptionError, r"2 to 64, not 65"),
         ({"qformat": "Q4.3", "accumulator_bits": "16"}, OptionError, r"2 to 64, not '16'"),
-        ({"qformat": "Q4.3", "rounding": "up"}, FormatError, "no rounding is named 'up'; there are half_even"),
+        ({"qformat": "Q4.3", "rounding": "up"}, FormatError, "no rounding is named 'up'; did you mean 'half_up'"),
         ({"qformat": "Q4.3", "overflow": "clamp"}, FormatError, "no overflow is named 'clamp'"),
         ({"qformat": "4.3"}, FormatError, r"did you mean Q4\.3"),
         ({"qformat": 8}, OptionError, "^qformat must be a format such as Q4.3, not 8"),
