@@ -42,7 +42,8 @@ class MachineState:
         """Sentences on causes of times that are longer than on an idle machine."""
         found = []
         if self.load is not None and self.load > _BUSY * self.cores:
-            others = f", {self.running} other processes run now" if self.running else ""
+            what = "1 other process runs" if self.running == 1 else f"{self.running} other processes run"
+            others = f", {what} now" if self.running else ""
             found.append(
                 f"the machine is busy: a load of {self.load:.1f} on {self.cores} {_cores(self.cores)}{others}; "
                 "times may be too long, and their ratios are safer than they are"

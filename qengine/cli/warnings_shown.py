@@ -17,10 +17,11 @@ class _Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record; where standard error is closed, nothing."""
-        _write(record.getMessage())
+        write_line(record.getMessage())
 
 
-def _write(text: str) -> None:
+def write_line(text: str) -> None:
+    """Write a text to standard error, on a terminal in lines of its width."""
     with suppress(OSError, ValueError, AttributeError):
         if sys.stderr.isatty():
             width = max(shutil.get_terminal_size().columns, _MIN_WIDTH)
@@ -42,7 +43,7 @@ def show_notes(notes: Iterable[str]) -> None:
     for note in notes:
         if note not in _shown:
             _shown.add(note)
-            _write(printable(note))
+            write_line(printable(note))
 
 
 def show_warnings() -> None:

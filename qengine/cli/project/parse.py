@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,7 +9,8 @@ from qengine.cli.project.defaults import Taken, make_folders, taken
 from qengine.cli.project.file import read_project
 from qengine.cli.project.options import options_of
 from qengine.cli.project.origin import remember
-from qengine.errors import QEngineError
+from qengine.cli.warnings_shown import write_line
+from qengine.errors import printable
 
 Parse = Callable[[Any, list[str]], list[str]]
 
@@ -86,4 +86,4 @@ def _tell(path: str, found: Taken, command: str) -> None:
         if command == "run" and "data" in found.values:
             lines[-1] += f"; the samples of {found.values['data']} are run, and one input with -i NAME=VALUE"
     for line in lines:
-        sys.stderr.write(f"{QEngineError(line)}\n")
+        write_line(printable(line))
