@@ -27,12 +27,12 @@ LOSSLESS = {".png": "PNG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
 """Image formats that are written, by the ending of the name: those that keep every pixel."""
 
 # The content of a file decides its format, not its name. Pillow has other formats too, and runs programs for some.
-_IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
+IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
 _STRIP_ELEMENTS = 1 << 16
 _PNG_LEVEL = 4  # files as small as those of zlib's level 6, in a third of the time
 _MOST_16_BITS = 0xFFFF
 _OPAQUE = 255
-_GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N")
+GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N")
 _AS_IT_IS = Preprocessing(convert=("grey", "alpha"))
 _ROTATED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
@@ -74,9 +74,9 @@ def read_image(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about odd but readable files
-            with open_input(path) as file, Image.open(file, formats=_IMAGE_FORMATS) as image:
+            with open_input(path) as file, Image.open(file, formats=IMAGE_FORMATS) as image:
                 _check(image, f"image {path}", channels, max_elements, convert)
-                size = _upright_size(image)
+                size = upright_size(image)
                 final = final_size(size, preprocessing, (height, width), f"image {path}")
                 most = largest_size(size, preprocessing, final)
                 check_size(most, channels, max_elements, f"image {path}, resized,")
@@ -106,7 +106,7 @@ def _check(image: ImageFile.ImageFile, label: str, channels: int, max_elements: 
         raise FeedError(f"{label} cannot be read: rows of pixels are missing; make the file again")
 
 
-def _upright_size(image: Image.Image) -> Size:
+def upright_size(image: Image.Image) -> Size:
     """Return the height and width that an image has when it is turned upright."""
     width, height = image.size
     return (width, height) if image.getexif().get(ExifTags.Base.Orientation, 1) in _ROTATED else (height, width)
@@ -129,7 +129,7 @@ def _in_8_bits(image: Image.Image, label: str) -> Image.Image:
 
 def _check_colours(image: Image.Image, label: str, channels: int, convert: Collection[str]) -> None:
     """Raise FeedError for a grey image where colours are needed, or one that is transparent somewhere."""
-    if channels == 3 and image.mode in _GREY_MODES and "grey" not in convert:
+    if channels == 3 and image.mode in GREY_MODES and "grey" not in convert:
         raise FeedError(f"{label} is grey, and the input takes 3 channels: {_allow('grey')}")
     may_be_clear = "alpha" not in convert and image.has_transparency_data
     if may_be_clear and np.asarray(image.convert("RGBA"))[..., 3].min(initial=_OPAQUE) < _OPAQUE:

@@ -8,16 +8,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from qengine.data.images import SUFFIXES
+from qengine.data.images import GREY_MODES, IMAGE_FORMATS, SUFFIXES, upright_size
 from qengine.input_files import open_input
 from qengine.model.graph import Dim
 from qengine.model.pictures import READ_ERRORS, is_deep
 
 _MOST_FILES = 64
 _MOST_LISTED = 20_000
-_ROTATED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
-_ORIENTATION = 0x0112
-_GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N")
 _ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 
 _USUAL_CROP, _LEAST_CROPPED = 0.875, 96
@@ -64,7 +61,7 @@ def read_pictures(data: str, channels: int | None) -> Pictures | None:
             continue
         size, mode, deep = header
         sizes[size] = None
-        needed |= {"grey"} if mode in _GREY and channels == 3 else set()
+        needed |= {"grey"} if mode in GREY_MODES and channels == 3 else set()
         needed |= {"alpha"} if mode in _ALPHA else set()
         needed |= {"depth"} if deep else set()
     order = ("grey", "alpha", "depth")
@@ -94,10 +91,8 @@ def _header(path: Path) -> tuple[tuple[int, int], str, bool] | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about odd but readable files
-            with open_input(path) as file, Image.open(file) as image:
-                turned = image.getexif().get(_ORIENTATION, 1) in _ROTATED
-                size = image.size if turned else image.size[::-1]
-                return (size[0], size[1]), image.mode, is_deep(image)
+            with open_input(path) as file, Image.open(file, formats=IMAGE_FORMATS) as image:
+                return upright_size(image), image.mode, is_deep(image)
     except (*READ_ERRORS, Image.DecompressionBombError):
         return None
 

@@ -70,3 +70,10 @@ def test_data_that_is_no_pictures(tmp_path, name):
     (tmp_path / "empty").mkdir()
     (tmp_path / "set.npz").touch()
     assert read_pictures(str(tmp_path / name), 3) is None
+
+
+def test_other_kinds_of_pictures_are_not_looked_at(tmp_path):
+    Image.new("RGB", (8, 6)).save(tmp_path / "a.png", format="TGA")
+    assert read_pictures(str(tmp_path), 3) is None
+    Image.new("RGB", (8, 6)).save(tmp_path / "b.png", format="BMP")  # the content decides
+    assert read_pictures(str(tmp_path), 3).sizes == ((6, 8),)
