@@ -214,7 +214,7 @@ def _fate(folder: PrivateFolder | None, reason: str) -> str:
     """Return what becomes of compiled kernels, in words."""
     if folder is not None:
         if folder.is_writable():
-            return f"kept in {_with_tilde(os.path.dirname(folder.path))}"  # noqa: PTH120
+            return f"kept in {with_tilde(os.path.dirname(folder.path))}"  # noqa: PTH120
         reason = f"{folder.path} cannot be written to"
     return f"they will not be kept: {reason}; {CACHE_VARIABLE} names another folder"
 
@@ -239,10 +239,10 @@ def _file_name(identity: bytes) -> str:
     return hashlib.sha256(identity).hexdigest()[:40]
 
 
-def _with_tilde(path: str) -> str:
-    """Return a path with ~ for the home folder."""
+def with_tilde(path: str) -> str:
+    """Return a path with ~ for the home folder, which has the user's name."""
     home = os.path.expanduser("~")  # noqa: PTH111 - Path raises where there is none
-    return f"~{path[len(home) :]}" if home != "/" and path.startswith(f"{home}{os.sep}") else path
+    return f"~{path[len(home) :]}" if len(home) > 1 and path.startswith(f"{home}{os.sep}") else path
 
 
 def _checksum(body: bytes, identity: bytes) -> bytes:

@@ -20,7 +20,7 @@ import qengine
 from qengine.analysis.machine_state import cpu_name, load_average
 from qengine.data import zoo
 from qengine.errors import QEngineError, first_line
-from qengine.kernels.build import cache_state
+from qengine.kernels.build import cache_state, with_tilde
 from qengine.kernels.isa import REFERENCE, available
 from qengine.memory import machine_bytes
 from qengine.runtime.options import SessionOptions
@@ -134,12 +134,6 @@ def environment(*, checks: bool = True) -> Environment:
         variables={name: os.environ[name] for name in sorted(os.environ) if _VARIABLES.match(name)},
     )
     return replace(found, checks=tuple(_checks())) if checks else found
-
-
-def with_tilde(path: str) -> str:
-    """Return a path with ~ for the home folder, which has the user's name."""
-    home = os.path.expanduser("~")  # noqa: PTH111 - Path raises where there is none
-    return f"~{path[len(home) :]}" if len(home) > 1 and path.startswith(f"{home}{os.sep}") else path
 
 
 def _compilers() -> Iterator[tuple[str, str]]:

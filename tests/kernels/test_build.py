@@ -255,10 +255,10 @@ def test_the_kernels_of_many_programs_are_one_batch(folder, caplog, monkeypatch)
 
 def test_folders_in_the_home_folder_are_named_with_a_tilde(monkeypatch):
     monkeypatch.setenv("HOME", "/home/u")
-    assert build._with_tilde("/home/u/.cache/qengine") == "~/.cache/qengine"
-    assert build._with_tilde("/home/ute/qengine") == "/home/ute/qengine"
+    assert build.with_tilde("/home/u/.cache/qengine") == "~/.cache/qengine"
+    assert build.with_tilde("/home/ute/qengine") == "/home/ute/qengine"
     monkeypatch.setenv("HOME", "/")
-    assert build._with_tilde("/cache") == "/cache"
+    assert build.with_tilde("/cache") == "/cache"
 
 
 def test_kernels_that_another_process_compiles_are_waited_for(folder, caplog, monkeypatch):

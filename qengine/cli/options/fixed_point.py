@@ -62,6 +62,12 @@ class _FormatOptions:
         ),
     ] = False
 
+    @property
+    def named_formats(self) -> str:
+        """The formats of a run in fixed point, in a few words."""
+        file = self.formats.name if self.formats else None
+        return " + ".join(word for word in (self.qformat, file) if word) or "the model's own formats"
+
 
 @dataclass(frozen=True, kw_only=True)
 class TargetOptions:

@@ -108,11 +108,9 @@ def as_tables(result: EvaluationResult) -> str:
 
 def _title(result: EvaluationResult) -> Text:
     found, options, target, rules = result.found, result.options, result.session.options.target, result.session.rules
-    file = options.formats.name if options.formats else None
-    formats = " + ".join(word for word in (options.qformat, file) if word) or "the model's own formats"
     words = [
         result.model,
-        formats if found.in_fixed_point else "float32",
+        options.named_formats if found.in_fixed_point else "float32",
         f"target {target.name}" if isinstance(target, Target) else "",
         *((str(rules.rounding), str(rules.overflow)) if found.in_fixed_point else ()),
         f"{counted_samples(found.samples)} of {found.data}",

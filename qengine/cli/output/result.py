@@ -76,10 +76,7 @@ class RunResult:
     @property
     def arithmetic(self) -> str:
         """The arithmetic in a few words: float32, or the formats."""
-        if self.comparison is None:
-            return "float32"
-        file = self.options.formats.name if self.options.formats else None
-        return " + ".join(word for word in (self.options.qformat, file) if word) or "the model's own formats"
+        return "float32" if self.comparison is None else self.options.named_formats
 
     @property
     def rounding(self) -> str:
