@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-import typer
-
 from generators.markdown import Pages, code, escaped, page, table
-from qengine.cli.app import application
-from qengine.cli.commands import COMMAND_GROUPS, COMMANDS, GROUPS
+from qengine.cli.commands import COMMAND_GROUPS
 from qengine.cli.help_text import meaning_of, metavar_of, panels_of, parts_of
+from qengine.cli.usage import commands_by_name
 
 FOLDER = "reference/commands"
 
@@ -19,7 +16,7 @@ FOLDER = "reference/commands"
 @cache
 def pages() -> Pages:
     """Return a page that lists the commands, and one for each."""
-    found = dict(_commands())
+    found = commands_by_name()
     parts = []
     for title, names in COMMAND_GROUPS:
         rows = [
@@ -49,17 +46,6 @@ def pages() -> Pages:
 
 def _file(name: str) -> str:
     return name.replace(" ", "-") + ".md"
-
-
-def _commands() -> Iterator[tuple[str, Any]]:
-    """Yield every command by what is typed after `qengine`, in the order of the help."""
-    for name in COMMANDS:
-        made: Any = typer.main.get_command(application([name]))
-        yield name, made.commands[name]
-    for group, (_, names) in GROUPS.items():
-        for name in names:
-            made = typer.main.get_command(application([group, name]))
-            yield f"{group} {name}", made.commands[group].commands[name]
 
 
 def _page(name: str, command: Any) -> str:
